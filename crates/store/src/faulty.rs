@@ -1,0 +1,153 @@
+//! A store that fails on request, for tests: always at the same place, so that a failure can be played again.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::{Name, Result, Store, StoreError};
+
+/// Passes everything on to another store, until the fault it was made for happens.
+#[derive(Debug)]
+pub struct FaultyStore<S> {
+    inner: S,
+    unreadable: BTreeSet<Name>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    writes: u64,
+    writes_to_live: Option<u64>,
+    free_bytes: Option<u64>,
+    is_dead: bool,
+}
+
+impl<S: Store> FaultyStore<S> {
+    /// Fails as if the process were killed after `writes` writes ([`put`](Store::put), [`put_new`](Store::put_new) or
+    /// [`remove`](Store::remove)): the next write leaves no trace, and every call from then on fails.
+    pub fn dying_after(writes: u64, inner: S) -> Self {
+        Self::new(inner, Some(writes), None, BTreeSet::new())
+    }
+
+    /// Is a disk with room for `bytes` more bytes. What does not fit is [`Full`](StoreError::Full), and removing a file
+    /// makes room again. For as long as a file is being replaced, both need room.
+    pub fn full_after(bytes: u64, inner: S) -> Self {
+        Self::new(inner, None, Some(bytes), BTreeSet::new())
+    }
+
+    /// Cannot read what is in these files, although they are listed and their length is known.
+    pub fn failing_reads(names: impl IntoIterator<Item = Name>, inner: S) -> Self {
+        Self::new(inner, None, None, names.into_iter().collect())
+    }
+
+    /// How many writes were passed on. Those that were kept back are not counted.
+    pub fn writes(&self) -> u64 {
+        self.state().writes
+    }
+
+    /// The store behind.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    fn new(inner: S, writes_to_live: Option<u64>, free_bytes: Option<u64>, unreadable: BTreeSet<Name>) -> Self {
+        let state = State { writes: 0, writes_to_live, free_bytes, is_dead: false };
+        Self { inner, unreadable, state: Mutex::new(state) }
+    }
+
+    fn write(&self, name: &Name, bytes: &[u8], put: impl FnOnce() -> Result<()>) -> Result<()> {
+        let size = bytes.len() as u64;
+        self.admit_write(name, "write", size)?;
+        if self.state().free_bytes.is_none() {
+            return put();
+        }
+        let old_size = self.inner.len(name).unwrap_or(0);
+        let outcome = put();
+        self.give_back(if outcome.is_ok() { old_size } else { size });
+        outcome
+    }
+
+    fn read<T>(&self, name: &Name, get: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.admit(name.as_str(), "read")?;
+        if self.unreadable.contains(name) {
+            return Err(failure(name.as_str(), "read", "the disk failed on request"));
+        }
+        get()
+    }
+
+    fn admit(&self, name: &str, action: &'static str) -> Result<()> {
+        if self.state().is_dead { Err(killed(name, action)) } else { Ok(()) }
+    }
+
+    fn admit_write(&self, name: &Name, action: &'static str, size: u64) -> Result<()> {
+        let mut state = self.state();
+        if state.is_dead || state.writes_to_live.is_some_and(|most| state.writes >= most) {
+            state.is_dead = true;
+            return Err(killed(name.as_str(), action));
+        }
+        if let Some(free) = &mut state.free_bytes {
+            *free = free.checked_sub(size).ok_or_else(|| StoreError::Full { name: name.to_string() })?;
+        }
+        state.writes += 1;
+        Ok(())
+    }
+
+    fn give_back(&self, size: u64) {
+        if let Some(free) = &mut self.state().free_bytes {
+            *free = free.saturating_add(size);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn killed(name: &str, action: &'static str) -> StoreError {
+    failure(name, action, "the store was killed on request")
+}
+
+fn failure(name: &str, action: &'static str, why: &'static str) -> StoreError {
+    StoreError::Io { name: name.to_owned(), action, source: io::Error::other(why) }
+}
+
+impl<S: Store> Store for FaultyStore<S> {
+    fn put(&self, name: &Name, bytes: &[u8]) -> Result<()> {
+        self.write(name, bytes, || self.inner.put(name, bytes))
+    }
+
+    fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<()> {
+        self.write(name, bytes, || self.inner.put_new(name, bytes))
+    }
+
+    fn get(&self, name: &Name, range: Range<u64>) -> Result<Vec<u8>> {
+        self.read(name, || self.inner.get(name, range))
+    }
+
+    fn get_all(&self, name: &Name) -> Result<Vec<u8>> {
+        self.read(name, || self.inner.get_all(name))
+    }
+
+    fn len(&self, name: &Name) -> Result<u64> {
+        self.admit(name.as_str(), "read")?;
+        self.inner.len(name)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<(Name, u64)>> {
+        self.admit(prefix, "list")?;
+        self.inner.list(prefix)
+    }
+
+    fn remove(&self, name: &Name) -> Result<()> {
+        self.admit_write(name, "remove", 0)?;
+        let old_size = self.inner.len(name).unwrap_or(0);
+        self.inner.remove(name)?;
+        self.give_back(old_size);
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        format!("{} (faulty on request)", self.inner.describe())
+    }
+}
