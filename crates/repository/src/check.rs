@@ -1,0 +1,392 @@
+//! Checking: is everything there, is it what it claims to be, and which files of which snapshots does any damage touch?
+//!
+//! Packs are read plainly, not mapped, and one bad file never stops the rest.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+use russet_format::id::{ChunkId, FileName};
+use russet_format::pack::{check_chunk, unpack_segment};
+use russet_format::seal::TAG;
+use russet_format::tree::{Content, DEEPEST_DIRECTORY, NodeKind};
+use russet_store::{Name, Store, StoreError};
+
+use crate::index::Index;
+use crate::names;
+use crate::packer::open_directory;
+use crate::progress::{Phase, Progress};
+use crate::reader::Reader;
+use crate::repo::{DamagedFile, Repository, SnapshotEntry};
+use crate::{RepositoryError, Result};
+
+/// A file of a snapshot that cannot be given back whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    /// The snapshot.
+    pub snapshot: FileName,
+    /// Its path in the snapshot's tree; a directory stands for all that is below it.
+    pub path: Vec<u8>,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Stored files that cannot be used, or only by their second copy.
+    pub damaged: Vec<DamagedFile>,
+    /// Files of snapshots that the damage reaches.
+    pub touched: Vec<Touched>,
+    /// Snapshots looked at.
+    pub snapshots: u64,
+    /// Files looked at, each once, though many snapshots share it.
+    pub files: u64,
+    /// Packs in the store.
+    pub packs: u64,
+    /// Packs that were read from beginning to end.
+    pub packs_read: u64,
+    /// Bytes read for it.
+    pub bytes_read: u64,
+    /// Packs that no index names: of a run that goes on, or that was killed. They harm nothing.
+    pub unindexed: u64,
+}
+
+impl Report {
+    /// Whether nothing is damaged, not even what a second copy healed.
+    pub fn is_sound(&self) -> bool {
+        self.damaged.is_empty() && self.touched.is_empty()
+    }
+
+    /// Whether something is lost.
+    pub fn has_loss(&self) -> bool {
+        !self.touched.is_empty() || self.damaged.iter().any(|d| !d.healed)
+    }
+}
+
+/// Checks the structure of a repository, and if `percent` is given reads that share of its packs.
+/// Only the trees of `snapshots` are walked; an empty list means all.
+pub fn check(repository: &Repository, snapshots: &[FileName], percent: Option<u8>, progress: &dyn Progress) -> Result<Report> {
+    progress.phase(Phase::CheckingStructure, 0, 0);
+    let store = &**repository.store();
+    let mut report = Report::default();
+    check_mirrors(store, &mut report)?;
+    report.damaged.extend(repository.slots()?.damaged);
+    let (index, broken) = repository.load_index()?;
+    report.damaged.extend(broken);
+
+    let mut bad = Bad::default();
+    check_pack_files(store, &index, &mut report, &mut bad)?;
+    if let Some(percent) = percent {
+        read_packs(repository, &index, percent, progress, &mut report, &mut bad)?;
+    }
+
+    let opened = repository.snapshots()?;
+    report.damaged.extend(opened.damaged);
+    let chosen: Vec<SnapshotEntry> =
+        opened.entries.into_iter().filter(|e| snapshots.is_empty() || snapshots.contains(&e.name)).collect();
+    let reader = Reader::new(repository.store().clone(), repository.keys().clone(), index.into());
+    let mut walker = Walker { reader: &reader, bad: &bad, clean: HashSet::new(), report: &mut report };
+    for entry in &chosen {
+        walker.report.snapshots += 1;
+        walker.directory(entry.name, &entry.snapshot.root, &mut Vec::new(), 0);
+    }
+    Ok(report)
+}
+
+/// Chunks that are known to be bad, and why.
+#[derive(Default)]
+struct Bad {
+    chunks: HashMap<ChunkId, String>,
+}
+
+fn check_mirrors(store: &dyn Store, report: &mut Report) -> Result<()> {
+    let first = store.get_all(&names::config());
+    let second = store.get_all(&names::mirror(&names::config()));
+    for (name, copy, other) in [("config", &first, &second), ("mirror/config", &second, &first)] {
+        let whole = |bytes: &std::result::Result<Vec<u8>, StoreError>| {
+            bytes.as_ref().is_ok_and(|b| russet_format::config::Config::decode(b).is_ok())
+        };
+        if !whole(copy) {
+            let why = match copy {
+                Ok(_) => "its checksum does not match".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            report.damaged.push(DamagedFile { file: name.into(), why, healed: whole(other) });
+        }
+    }
+    Ok(())
+}
+
+/// Is each pack there, and as long as it must be?
+fn check_pack_files(store: &dyn Store, index: &Index, report: &mut Report, bad: &mut Bad) -> Result<()> {
+    let listed: HashMap<FileName, u64> =
+        store.list(names::PACKS)?.into_iter().filter_map(|(name, len)| Some((names::hash_of(&name)?, len))).collect();
+    report.packs = listed.len() as u64;
+    let mut gone: HashMap<u32, String> = HashMap::new();
+    for number in 0..index.packs() {
+        let pack = index.pack(number);
+        let step = (1u64 << russet_format::pack::PACK_FRAMES) + TAG as u64;
+        let wanted = u64::from(pack.header_len) + u64::from(pack.frames) * step;
+        let why = match listed.get(&pack.name) {
+            None => "it is missing".to_owned(),
+            Some(&len) if len != wanted => format!("it has {len} bytes and should have {wanted}"),
+            Some(_) => continue,
+        };
+        let file = names::file(names::PACKS, pack.name).to_string();
+        gone.insert(number as u32, format!("{file}: {why}"));
+        report.damaged.push(DamagedFile { file, why, healed: false });
+    }
+    let known = index.pack_numbers();
+    report.unindexed = listed.keys().filter(|name| !known.contains_key(name)).count() as u64;
+    if !gone.is_empty() {
+        bad.chunks.extend(index.entries().filter_map(|(id, pack)| Some((id, gone.get(&pack)?.clone()))));
+    }
+    Ok(())
+}
+
+/// Reads packs from beginning to end, several at once.
+fn read_packs(
+    repository: &Repository,
+    index: &Index,
+    percent: u8,
+    progress: &dyn Progress,
+    report: &mut Report,
+    bad: &mut Bad,
+) -> Result<()> {
+    let numbers = choose(index.packs(), percent)?;
+    let bytes: u64 = numbers.iter().map(|&n| u64::from(index.pack(n).frames) << russet_format::pack::PACK_FRAMES).sum();
+    progress.phase(Phase::CheckingPacks, numbers.len() as u64, bytes);
+    let findings = Mutex::new((Vec::new(), HashMap::new()));
+    let read = AtomicU64::new(0);
+    numbers.par_iter().try_for_each(|&number| -> Result<()> {
+        let name = names::file(names::PACKS, index.pack(number).name);
+        let outcome = read_pack(repository, &name);
+        progress.advance(1, u64::from(index.pack(number).frames) << russet_format::pack::PACK_FRAMES);
+        let (why, chunks) = match outcome {
+            Ok((len, PackState::Sound)) => {
+                read.fetch_add(len, Ordering::Relaxed);
+                return Ok(());
+            }
+            Ok((len, PackState::Partly { why, bad })) => {
+                read.fetch_add(len, Ordering::Relaxed);
+                (why, bad)
+            }
+            // It is gone or cannot be read: `check_pack_files` has spoken of the first, and the second costs all its chunks.
+            Err(RepositoryError::Store(StoreError::NotFound { .. })) => return Ok(()),
+            Err(error) => (error.to_string(), index.entries().filter(|(_, p)| *p as usize == number).map(|(id, _)| id).collect()),
+        };
+        let mut findings = findings.lock().unwrap_or_else(|e| e.into_inner());
+        findings.1.extend(chunks.into_iter().map(|id| (id, format!("{name}: {why}"))));
+        findings.0.push(DamagedFile { file: name.to_string(), why, healed: false });
+        Ok(())
+    })?;
+    let (damaged, chunks) = findings.into_inner().unwrap_or_else(|e| e.into_inner());
+    for file in damaged {
+        if !report.damaged.iter().any(|known| known.file == file.file) {
+            report.damaged.push(file);
+        }
+    }
+    report.damaged.sort_by(|a, b| a.file.cmp(&b.file));
+    report.packs_read = numbers.len() as u64;
+    report.bytes_read = read.into_inner();
+    bad.chunks.extend(chunks);
+    Ok(())
+}
+
+enum PackState {
+    Sound,
+    Partly { why: String, bad: Vec<ChunkId> },
+}
+
+/// Reads a pack as it is, and finds which chunks survive if some of it is damaged.
+fn read_pack(repository: &Repository, name: &Name) -> Result<(u64, PackState)> {
+    let keys = repository.keys();
+    let bytes = repository.store().get_all(name)?;
+    let rotten = names::hash_of(name) != Some(FileName::of(&bytes));
+    let (header, opener, directory) =
+        open_directory(keys, &bytes).map_err(|source| RepositoryError::Damaged { file: name.to_string(), source })?;
+    let step = header.frame_len() + TAG;
+    let frames: Vec<Option<Vec<u8>>> = bytes[header.len()..]
+        .chunks_exact(step)
+        .zip(0..)
+        .map(|(frame, number)| opener.open(number, frame).ok())
+        .collect();
+    let mut bad = Vec::new();
+    let mut first_error = None;
+    let mut at = 0usize;
+    for segment in &directory.segments {
+        let end = at + segment.stored_len as usize;
+        let opened = stored_range(&frames, header.frame_len(), at..end);
+        let raw = opened.and_then(|stored| unpack_segment(segment.codec, &stored, segment.raw_len).ok());
+        let mut inside = 0;
+        for (id, len) in &segment.chunks {
+            let plain = raw.as_deref().and_then(|raw| raw.get(inside..inside + *len as usize));
+            let sound = plain.is_some_and(|plain| check_chunk(&keys.writing, directory.kind, *id, plain).is_ok());
+            if !sound {
+                first_error.get_or_insert_with(|| format!("chunk {id} cannot be read back"));
+                bad.push(*id);
+            }
+            inside += *len as usize;
+        }
+        at = end;
+    }
+    let why = first_error.or_else(|| rotten.then(|| "its bytes do not hash to its name".to_owned()));
+    let state = match why {
+        None => PackState::Sound,
+        Some(why) => PackState::Partly { why, bad },
+    };
+    Ok((bytes.len() as u64, state))
+}
+
+fn stored_range(frames: &[Option<Vec<u8>>], frame_len: usize, range: std::ops::Range<usize>) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(range.len());
+    let mut at = range.start;
+    while at < range.end {
+        let frame = frames.get(at / frame_len)?.as_deref()?;
+        let end = range.end.min((at / frame_len + 1) * frame_len);
+        out.extend_from_slice(&frame[at % frame_len..][..end - at]);
+        at = end;
+    }
+    Some(out)
+}
+
+/// Draws a share of the packs, at random, at least one.
+fn choose(packs: usize, percent: u8) -> Result<Vec<usize>> {
+    if percent >= 100 || packs == 0 {
+        return Ok((0..packs).collect());
+    }
+    let wanted = (packs * usize::from(percent)).div_ceil(100).max(1);
+    let seed: [u8; 32] = russet_format::key::random()?;
+    let mut numbers: Vec<(blake3::Hash, usize)> =
+        (0..packs).map(|n| (blake3::keyed_hash(&seed, &(n as u64).to_le_bytes()), n)).collect();
+    numbers.sort_by_key(|(hash, _)| *hash.as_bytes());
+    Ok(numbers.into_iter().take(wanted).map(|(_, n)| n).collect())
+}
+
+/// Walks trees and looks each chunk up. What was found whole once is not looked at again.
+struct Walker<'a> {
+    reader: &'a Reader,
+    bad: &'a Bad,
+    clean: HashSet<ChunkId>,
+    report: &'a mut Report,
+}
+
+impl Walker<'_> {
+    /// Whether the directory and all below it are whole.
+    fn directory(&mut self, snapshot: FileName, content: &Content, path: &mut Vec<u8>, depth: usize) -> bool {
+        // A directory of one chunk list is named by its entries; if each was found whole, so is all below them.
+        if !content.entries.is_empty() && content.entries.iter().all(|(id, _)| self.clean.contains(id)) {
+            return true;
+        }
+        let touch = |report: &mut Report, path: &[u8], why: String| {
+            report.touched.push(Touched { snapshot, path: path.to_vec(), why });
+            false
+        };
+        if depth > DEEPEST_DIRECTORY {
+            return touch(self.report, path, "too many directories deep".into());
+        }
+        if let Some(why) = self.missing(content, true) {
+            return touch(self.report, path, why);
+        }
+        let nodes = match self.reader.nodes(content) {
+            Ok(nodes) => nodes,
+            Err(error) => return touch(self.report, path, error.to_string()),
+        };
+        let mut whole = true;
+        for node in nodes {
+            let before = path.len();
+            if before > 0 {
+                path.push(b'/');
+            }
+            path.extend_from_slice(&node.name);
+            match &node.kind {
+                NodeKind::File(content) => {
+                    self.report.files += 1;
+                    if let Some(why) = self.missing(content, false) {
+                        self.report.touched.push(Touched { snapshot, path: path.clone(), why });
+                        whole = false;
+                    }
+                }
+                NodeKind::Directory(content) => whole &= self.directory(snapshot, content, path, depth + 1),
+                NodeKind::Symlink(_) | NodeKind::Other => {}
+            }
+            path.truncate(before);
+        }
+        if whole {
+            self.clean.extend(content.entries.iter().map(|(id, _)| *id));
+        }
+        whole
+    }
+
+    /// Why a content cannot be given back, if it cannot.
+    fn missing(&self, content: &Content, directory: bool) -> Option<String> {
+        let mut why = None;
+        let index = self.reader.index();
+        let outcome = self.reader.chunk_ids(content, directory, &mut |_, id, len| {
+            if why.is_some() {
+                return;
+            }
+            if let Some(reason) = self.bad.chunks.get(&id) {
+                why = Some(reason.clone());
+            } else if index.find(&id).is_none() {
+                why = Some(format!("chunk {id} is in no pack (of {len} bytes)"));
+            }
+        });
+        why.or_else(|| outcome.err().map(|error| error.to_string()))
+    }
+}
+
+/// What can be said without any key: does each file hash to its name, and do the mirrors agree?
+#[derive(Debug, Clone, Default)]
+pub struct Rot {
+    /// Files read.
+    pub files: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Files that are not what their name says.
+    pub damaged: Vec<DamagedFile>,
+}
+
+/// Reads every file of a store and compares it with its name. Needs no key, so whoever keeps the store can run it.
+pub fn rot(store: &dyn Store, progress: &dyn Progress) -> Result<Rot> {
+    let files = store.list("")?;
+    let known = |folder: &str| {
+        [names::KEYS, names::PACKS, names::INDEX, names::SNAPSHOTS, names::VAULT, names::CONDEMNED, "mirror"].contains(&folder)
+    };
+    let ours: Vec<_> = files
+        .iter()
+        .filter(|(name, _)| name.as_str() == "config" || name.as_str().split_once('/').is_some_and(|(folder, _)| known(folder)))
+        .collect();
+    if !ours.iter().any(|(name, _)| name.as_str().ends_with("config")) {
+        return Err(RepositoryError::NoRepository { place: store.describe() });
+    }
+    progress.phase(Phase::CheckingPacks, ours.len() as u64, ours.iter().map(|(_, len)| len).sum());
+    let whole = |name: &Name| -> std::result::Result<(), String> {
+        let bytes = store.get_all(name).map_err(|e| e.to_string())?;
+        match names::hash_of(name) {
+            Some(hash) if hash == FileName::of(&bytes) => Ok(()),
+            Some(_) => Err("its bytes do not hash to its name".into()),
+            None if name.as_str().ends_with("config") => {
+                russet_format::config::Config::decode(&bytes).map(drop).map_err(|e| e.to_string())
+            }
+            None => Err("its name is not one that russet gives".into()),
+        }
+    };
+    let damaged = ours
+        .par_iter()
+        .filter_map(|(name, len)| {
+            let outcome = whole(name);
+            progress.advance(1, *len);
+            let why = outcome.err()?;
+            let other = match name.as_str().strip_prefix("mirror/") {
+                Some(original) => Name::new(original).ok(),
+                None => Some(names::mirror(name)),
+            };
+            let healed = other.is_some_and(|other| whole(&other).is_ok());
+            Some(DamagedFile { file: name.to_string(), why, healed })
+        })
+        .collect();
+    Ok(Rot { files: ours.len() as u64, bytes: ours.iter().map(|(_, len)| len).sum(), damaged })
+}

@@ -1,0 +1,176 @@
+//! A draft: a snapshot being written. Nobody sees it until it is committed; whoever drops it leaves chunks that the next run uses.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use russet_format::id::{ChunkId, FileName};
+use russet_format::key::Keys;
+use russet_format::pack::ChunkKind;
+use russet_format::snapshot::{Problem, Severity, Snapshot, Source};
+use russet_format::tree::{Content, Node, check_name, cuts_nodes};
+use russet_format::write::Writer;
+use russet_store::Store;
+
+use crate::chunk::Hint;
+use crate::content::ContentBuilder;
+use crate::pipeline::{FileWriter, Pipeline};
+use crate::reader::Reader;
+use crate::repo::put_snapshot;
+use crate::{RepositoryError, Result};
+
+/// What a snapshot says about itself, beside its tree.
+#[derive(Debug, Clone)]
+pub struct Meta {
+    /// Started: Unix seconds and nanoseconds.
+    pub started: (i64, u32),
+    /// Finished, Unix seconds.
+    pub finished: i64,
+    /// Where it came from.
+    pub source: Source,
+    /// The snapshot it was compared with.
+    pub parent: Option<FileName>,
+    /// Number of files.
+    pub files: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// What is known of the source.
+    pub facts: BTreeMap<String, String>,
+    /// What was wrong with the source; beyond the first thousands only counted.
+    pub problems: Vec<Problem>,
+}
+
+/// A snapshot that now exists.
+#[derive(Debug, Clone)]
+pub struct Saved {
+    /// Its name.
+    pub name: FileName,
+    /// What it says.
+    pub snapshot: Snapshot,
+}
+
+/// A snapshot being written.
+#[must_use = "a draft that is not committed leaves no snapshot"]
+pub struct Draft {
+    store: Arc<dyn Store>,
+    keys: Arc<Keys>,
+    reader: Arc<Reader>,
+    pipeline: Arc<Pipeline>,
+}
+
+impl std::fmt::Debug for Draft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Draft(..)")
+    }
+}
+
+impl Draft {
+    pub(crate) fn start(store: Arc<dyn Store>, keys: Arc<Keys>, reader: Arc<Reader>) -> Draft {
+        let pipeline = Pipeline::start(store.clone(), keys.clone(), reader.index().clone());
+        Draft { store, keys, reader, pipeline }
+    }
+
+    /// Reads what was in the repository when the draft began.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Starts a file's content, to be pushed piece by piece. Any number may be open, each on its own thread.
+    pub fn file(&self, hint: Hint) -> FileWriter {
+        FileWriter::new(self.pipeline.clone(), hint)
+    }
+
+    /// Stores everything that `source` gives. `buffer` is scratch space; `seen` is told each piece before it is stored.
+    pub fn store(&self, source: &mut dyn Read, hint: Hint, buffer: &mut Vec<u8>, seen: &mut dyn FnMut(&[u8])) -> Result<Content> {
+        buffer.resize(1 << 20, 0);
+        let mut file = self.file(hint);
+        loop {
+            // Whole buffers, so that chunks of a fixed length need no copy.
+            let mut filled = 0;
+            while filled < buffer.len() {
+                match source.read(&mut buffer[filled..]) {
+                    Ok(0) => break,
+                    Ok(n) => filled += n,
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(RepositoryError::Source(error)),
+                }
+            }
+            seen(&buffer[..filled]);
+            file.push(&buffer[..filled])?;
+            if filled < buffer.len() {
+                return file.finish();
+            }
+        }
+    }
+
+    /// Whether every chunk of a content is there and may be counted on, so that it need not be stored again.
+    pub fn holds(&self, content: &Content) -> bool {
+        self.holds_entries(&content.entries, content.depth)
+    }
+
+    fn holds_entries(&self, entries: &[(ChunkId, u64)], depth: u8) -> bool {
+        entries.iter().all(|(id, _)| {
+            self.pipeline.holds(id)
+                && (depth == 0
+                    || self.reader.list(id).is_ok_and(|entries| self.holds_entries(&entries, depth - 1)))
+        })
+    }
+
+    /// Stores a directory. Its nodes may come in any order; two of one name, or a name that no directory can hold, are an error.
+    pub fn directory(&self, mut nodes: Vec<Node>) -> Result<Content> {
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(pair) = nodes.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(RepositoryError::Tree { why: format!("two nodes are called {:?}", String::from_utf8_lossy(&pair[0].name)) });
+        }
+        let pipeline = &self.pipeline;
+        let mut keep = |bytes: &[u8]| pipeline.keep_tree(bytes);
+        let mut content = ContentBuilder::default();
+        let (mut w, mut count) = (Writer::new(), 0);
+        for (at, node) in nodes.iter().enumerate() {
+            check_name(&node.name)?;
+            node.encode(&mut w);
+            count += 1;
+            // Extended attributes can make a node long, so length cuts as well.
+            if at + 1 == nodes.len() || cuts_nodes(&node.name, count) || w.len() > 256 << 10 {
+                let chunk = w.finish();
+                content.push(keep(&chunk)?, chunk.len() as u64, &mut keep)?;
+                count = 0;
+            }
+        }
+        content.finish(&mut keep)
+    }
+
+    /// Bytes that were new so far.
+    pub fn new_bytes(&self) -> u64 {
+        self.pipeline.counters.new_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Makes everything durable, and then the snapshot. Must not be called by a worker of the thread pool.
+    pub fn commit(self, root: Content, meta: Meta) -> Result<Saved> {
+        self.pipeline.finish()?;
+        let snapshot = Snapshot {
+            started: meta.started,
+            finished: meta.finished,
+            source: meta.source,
+            whole: !meta.problems.iter().any(|p| p.severity == Severity::Loss),
+            parent: meta.parent,
+            root,
+            files: meta.files,
+            bytes: meta.bytes,
+            new_bytes: self.new_bytes(),
+            stored_bytes: self.pipeline.counters.stored_bytes.load(Ordering::Relaxed),
+            facts: meta.facts,
+            problems: meta.problems,
+            more_problems: 0,
+        };
+        let bytes = snapshot.seal(&self.keys)?;
+        let name = put_snapshot(&*self.store, &bytes)?;
+        Ok(Saved { name, snapshot })
+    }
+}
+
+/// The kind of chunks that a content of this node is cut into.
+pub(crate) fn leaf_kind(directory: bool) -> ChunkKind {
+    if directory { ChunkKind::Tree } else { ChunkKind::Data }
+}

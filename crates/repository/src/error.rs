@@ -1,0 +1,104 @@
+//! What can go wrong with a repository, and who is at fault.
+
+use russet_format::FormatError;
+use russet_store::StoreError;
+use thiserror::Error;
+
+/// What can go wrong with a repository.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RepositoryError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no repository in this store.
+    #[error("there is no repository at {place}")]
+    NoRepository {
+        /// Where it was looked for.
+        place: String,
+    },
+    /// There is a repository already.
+    #[error("there is a repository at {place} already")]
+    Exists {
+        /// Where.
+        place: String,
+    },
+    /// No key slot opens with this password.
+    #[error("the password opens none of the {tried} key slots of {place}")]
+    WrongPassword {
+        /// Where.
+        place: String,
+        /// How many slots were tried.
+        tried: usize,
+    },
+    /// There are no readable key slots left.
+    #[error("no key slot of {place} can be read")]
+    NoSlots {
+        /// Where.
+        place: String,
+    },
+    /// A stored file is damaged.
+    #[error("{file} is damaged: {source}")]
+    Damaged {
+        /// Which file.
+        file: String,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// A stored file does not hash to its name.
+    #[error("{file} is damaged: its bytes do not hash to its name")]
+    Rotten {
+        /// Which file.
+        file: String,
+    },
+    /// A chunk is in no pack of the index.
+    #[error("chunk {id} is in no pack that the index names")]
+    MissingChunk {
+        /// Which chunk.
+        id: String,
+    },
+    /// A tree makes no sense.
+    #[error("a tree is damaged: {why}")]
+    Tree {
+        /// What is wrong.
+        why: String,
+    },
+    /// Something could not be sealed or drawn.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The source of a content could not be read.
+    #[error("the source could not be read: {0}")]
+    Source(std::io::Error),
+    /// An earlier write of the same draft failed; this one is not tried.
+    #[error("an earlier write failed: {first}")]
+    Broken {
+        /// The first error.
+        first: String,
+    },
+    /// No snapshot has this id.
+    #[error("no snapshot is called {wanted}")]
+    NoSnapshot {
+        /// What was asked for.
+        wanted: String,
+    },
+    /// Several snapshots begin like this.
+    #[error("{count} snapshots begin with {wanted}")]
+    Ambiguous {
+        /// What was asked for.
+        wanted: String,
+        /// How many.
+        count: usize,
+    },
+    /// The last key cannot be removed.
+    #[error("this is the only full key of the repository; without it nothing could be read again")]
+    LastKey,
+    /// No key slot has this name or label.
+    #[error("no key slot is called {wanted}")]
+    NoSlot {
+        /// What was asked for.
+        wanted: String,
+    },
+}
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, RepositoryError>;

@@ -1,0 +1,36 @@
+//! Snapshots of named trees over content-addressed chunks.
+//!
+//! [`Repository`] opens a store with a password. A [`Draft`] is a snapshot being written: invisible until it is committed.
+//! A [`Reader`] gives contents back and checks every chunk against its name. Nothing here knows what a phone is, or a terminal.
+
+mod repo;
+pub use repo::{DamagedFile, KdfChoice, Opened, Repository, SlotEntry, SnapshotEntry};
+
+mod draft;
+pub use draft::{Draft, Meta, Saved};
+mod chunk;
+pub use chunk::Hint;
+mod content;
+mod packer;
+mod pipeline;
+pub use pipeline::FileWriter;
+
+mod index;
+pub use index::Index;
+
+mod reader;
+pub use reader::{ContentReader, Reader};
+mod walk;
+pub use walk::{Found, find, walk};
+
+pub mod check;
+
+mod progress;
+pub use progress::{Phase, Progress, Silent};
+
+mod error;
+mod names;
+pub use error::{RepositoryError, Result};
+
+/// The format's own types, which a snapshot is made of.
+pub use russet_format as format;

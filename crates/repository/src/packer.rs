@@ -1,0 +1,220 @@
+//! Segments become packs, and packs become files: laid out, sealed on all cores, opened again, named and handed to the store.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use rayon::prelude::*;
+use russet_format::id::FileName;
+use russet_format::index::{IndexFile, IndexedPack};
+use russet_format::key::Keys;
+use russet_format::pack::{ChunkKind, Directory, PACK_FRAMES, PACK_TARGET, Segment};
+use russet_format::seal::{Sealer, TAG, lay_out};
+use russet_format::{Kind, seal};
+use russet_store::Store;
+
+use crate::names;
+use crate::{RepositoryError, Result};
+
+/// Segments that did not fit wait for the next pack, so that this one can be filled by smaller ones.
+const MOST_WAITING: usize = 8;
+/// After so many packs an index file makes them count, so that a killed run is not repeated from the start.
+const PACKS_PER_INDEX: usize = 16;
+
+/// A compressed segment on its way into a pack.
+pub(crate) struct Packed {
+    pub(crate) segment: Segment,
+    pub(crate) stored: Vec<u8>,
+}
+
+/// A pack that is being filled.
+pub(crate) struct PackBuilder {
+    body: Vec<u8>,
+    directory: Directory,
+    chunks: usize,
+    waiting: Vec<Packed>,
+}
+
+impl PackBuilder {
+    pub(crate) fn new(kind: ChunkKind) -> PackBuilder {
+        PackBuilder { body: Vec::new(), directory: Directory { kind, segments: Vec::new() }, chunks: 0, waiting: Vec::new() }
+    }
+
+    /// Adds a segment. Gives the pack that became full by it, if one did.
+    pub(crate) fn add(&mut self, packed: Packed) -> Option<FullPack> {
+        if self.fits(&packed) {
+            self.take(packed);
+            return None;
+        }
+        self.waiting.push(packed);
+        (self.waiting.len() >= MOST_WAITING).then(|| self.close())
+    }
+
+    /// Gives what is left, as one or two packs.
+    pub(crate) fn finish(mut self) -> Vec<FullPack> {
+        let mut packs = Vec::new();
+        while !self.directory.segments.is_empty() {
+            packs.push(self.close());
+        }
+        packs
+    }
+
+    fn fits(&self, packed: &Packed) -> bool {
+        // An id does not compress; lengths and counts nearly vanish.
+        let directory = 64 + 34 * (self.chunks + packed.segment.chunks.len()) + 8 * self.directory.segments.len();
+        self.body.is_empty() || self.body.len() + packed.stored.len() + directory + 4 <= PACK_TARGET
+    }
+
+    fn take(&mut self, packed: Packed) {
+        self.body.extend_from_slice(&packed.stored);
+        self.chunks += packed.segment.chunks.len();
+        self.directory.segments.push(packed.segment);
+    }
+
+    fn close(&mut self) -> FullPack {
+        let mut next = PackBuilder::new(self.directory.kind);
+        for packed in std::mem::take(&mut self.waiting) {
+            match next.fits(&packed) {
+                true => next.take(packed),
+                false => next.waiting.push(packed),
+            }
+        }
+        let full = std::mem::replace(self, next);
+        FullPack { body: full.body, directory: full.directory }
+    }
+}
+
+/// A pack with all its segments, not sealed yet.
+pub(crate) struct FullPack {
+    body: Vec<u8>,
+    directory: Directory,
+}
+
+impl FullPack {
+    /// Seals the pack on all cores. What comes out was opened again and compared.
+    pub(crate) fn seal(self, keys: &Keys) -> Result<SealedPack> {
+        let stream = lay_out(self.body, &self.directory.to_tail()?, PACK_FRAMES);
+        let sealer = Sealer::new(Kind::Pack, keys, PACK_FRAMES, &stream)?;
+        let header = sealer.header_bytes();
+        let step = (1 << PACK_FRAMES) + TAG;
+        let frames = stream.len() >> PACK_FRAMES;
+        let mut bytes = vec![0; header.len() + frames * step];
+        bytes[..header.len()].copy_from_slice(&header);
+        bytes[header.len()..]
+            .par_chunks_mut(step)
+            .zip(stream.par_chunks(1 << PACK_FRAMES))
+            .enumerate()
+            .with_min_len(8)
+            .try_for_each_init(Vec::new, |scratch, (number, (stored, plain))| {
+                sealer.seal(number as u32, plain, stored, scratch)
+            })?;
+        let name = FileName::of(&bytes);
+        let (frames, header_len) = (frames as u32, header.len() as u32);
+        Ok(SealedPack { bytes, entry: IndexedPack { name, frames, header_len, directory: self.directory } })
+    }
+}
+
+/// A pack as it goes to the store.
+pub(crate) struct SealedPack {
+    bytes: Vec<u8>,
+    entry: IndexedPack,
+}
+
+impl SealedPack {
+    pub(crate) fn stored_len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+}
+
+/// Puts packs, and index files after them, in the order that FORMAT.md chapter 11 asks for, on a thread of its own.
+pub(crate) struct Uploader {
+    sender: SyncSender<SealedPack>,
+    thread: JoinHandle<Result<Uploaded>>,
+    failed: Arc<Mutex<Option<String>>>,
+}
+
+/// What an uploader did.
+pub(crate) struct Uploaded {
+    /// Bytes of index files.
+    pub(crate) index_bytes: u64,
+}
+
+impl Uploader {
+    pub(crate) fn start(store: Arc<dyn Store>, keys: Arc<Keys>) -> Uploader {
+        let (sender, receiver) = sync_channel(1);
+        let failed = Arc::new(Mutex::new(None));
+        let first_error = failed.clone();
+        let thread = std::thread::spawn(move || {
+            let outcome = upload(&receiver, &*store, &keys);
+            if let Err(error) = &outcome {
+                *first_error.lock().unwrap_or_else(|e| e.into_inner()) = Some(error.to_string());
+            }
+            // Whoever still sends learns of the end by the closed channel.
+            drop(receiver);
+            outcome
+        });
+        Uploader { sender, thread, failed }
+    }
+
+    /// Hands over a pack; waits while an earlier one is still being put.
+    pub(crate) fn send(&self, pack: SealedPack) -> Result<()> {
+        self.sender.send(pack).map_err(|_| {
+            let first = self.failed.lock().unwrap_or_else(|e| e.into_inner()).clone();
+            RepositoryError::Broken { first: first.unwrap_or_else(|| "the writing thread ended".into()) }
+        })
+    }
+
+    /// Waits until all packs and their index are durable.
+    pub(crate) fn finish(self) -> Result<Uploaded> {
+        drop(self.sender);
+        match self.thread.join() {
+            Ok(outcome) => outcome,
+            Err(_) => Err(RepositoryError::Broken { first: "the writing thread panicked".into() }),
+        }
+    }
+}
+
+fn upload(packs: &Receiver<SealedPack>, store: &dyn Store, keys: &Keys) -> Result<Uploaded> {
+    let mut pending = IndexFile::default();
+    let mut uploaded = Uploaded { index_bytes: 0 };
+    let mut put_index = |pending: &mut IndexFile| -> Result<()> {
+        if !pending.packs.is_empty() {
+            let bytes = std::mem::take(pending).seal(keys)?;
+            store.put(&names::file(names::INDEX, FileName::of(&bytes)), &bytes)?;
+            uploaded.index_bytes += bytes.len() as u64;
+        }
+        Ok(())
+    };
+    for pack in packs {
+        store.put(&names::file(names::PACKS, pack.entry.name), &pack.bytes)?;
+        pending.packs.push(pack.entry);
+        if pending.packs.len() >= PACKS_PER_INDEX {
+            put_index(&mut pending)?;
+        }
+    }
+    put_index(&mut pending)?;
+    Ok(uploaded)
+}
+
+/// Opens a pack's bytes as far as its directory.
+pub(crate) fn open_directory(keys: &Keys, bytes: &[u8]) -> russet_format::Result<(seal::Header, seal::Opener, Directory)> {
+    let header = seal::Header::decode(Kind::Pack, keys.repository, bytes)?;
+    if header.stored_len() != bytes.len() as u64 {
+        return Err(russet_format::FormatError::Invalid { what: "length of a pack", why: "not what its header says".into() });
+    }
+    let opener = header.open(keys)?;
+    let step = header.frame_len() + TAG;
+    let frame = |number: u64| -> russet_format::Result<Vec<u8>> {
+        opener.open(number as u32, &bytes[header.len() + number as usize * step..][..step])
+    };
+    let last = frame(u64::from(header.frames()) - 1)?;
+    let tail = seal::tail_range(&last, header.stream_len())?;
+    let first = tail.start >> header.frame_len().ilog2();
+    let mut stream = Vec::new();
+    for number in first..u64::from(header.frames()) {
+        stream.extend_from_slice(&frame(number)?);
+    }
+    let base = first * header.frame_len() as u64;
+    let directory = Directory::from_tail(&stream[(tail.start - base) as usize..(tail.end - base) as usize], header.stream_len())?;
+    Ok((header, opener, directory))
+}

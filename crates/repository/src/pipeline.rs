@@ -1,0 +1,377 @@
+//! From bytes to packs: cut, name, known? (the bytes stop here), group, compress, seal, put.
+//!
+//! Any number of threads write files at once, each through its own [`FileWriter`]. Chunks that are new gather in segments, a few per
+//! kind of content, shared by whoever needs one. A full segment is compressed as a task of its own; when too many wait, whoever
+//! filled it does the work, so memory has a bound: a handful of segments, two packs being sealed, two on their way to the store.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use russet_format::FormatError;
+use russet_format::id::ChunkId;
+use russet_format::key::Keys;
+use russet_format::pack::{ChunkKind, Codec, LONGEST_CHUNK, SEGMENT_TARGET, Segment, unpack_segment};
+use russet_format::tree::Content;
+use russet_store::Store;
+
+use crate::chunk::{Cut, Gear, Hint, SNIFF, Style};
+use crate::content::ContentBuilder;
+use crate::index::Index;
+use crate::packer::{FullPack, PackBuilder, Packed, Uploader};
+use crate::{RepositoryError, Result};
+
+/// zstd level of everything that is compressed.
+const LEVEL: i32 = 3;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panicked while it held a lock left whole values behind: every critical section here is a push or a take.
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// Chunks that gather until they are worth compressing together.
+#[derive(Default)]
+struct OpenSegment {
+    raw: Vec<u8>,
+    chunks: Vec<(ChunkId, u32)>,
+}
+
+/// The three kinds of content that are kept apart: databases and text, what is compressed already, and trees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Compressible,
+    Dense,
+    Tree,
+}
+
+impl Class {
+    fn kind(self) -> ChunkKind {
+        match self {
+            Class::Tree => ChunkKind::Tree,
+            Class::Compressible | Class::Dense => ChunkKind::Data,
+        }
+    }
+}
+
+/// What a run has written so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) new_bytes: AtomicU64,
+    pub(crate) stored_bytes: AtomicU64,
+}
+
+/// The shared part of a run.
+pub(crate) struct Pipeline {
+    keys: Arc<Keys>,
+    index: Arc<Index>,
+    gear: Gear,
+    claimed: [Mutex<HashSet<ChunkId>>; 16],
+    open: [Mutex<Vec<OpenSegment>>; 3],
+    packs: [Mutex<Option<PackBuilder>>; 2],
+    uploader: Mutex<Option<Arc<Uploader>>>,
+    tasks: AtomicUsize,
+    most_tasks: usize,
+    idle: (Mutex<()>, Condvar),
+    first_error: Mutex<Option<RepositoryError>>,
+    pub(crate) counters: Counters,
+}
+
+impl Pipeline {
+    pub(crate) fn start(store: Arc<dyn Store>, keys: Arc<Keys>, index: Arc<Index>) -> Arc<Pipeline> {
+        Arc::new(Pipeline {
+            gear: Gear::new(keys.writing.chunker_table()),
+            claimed: Default::default(),
+            open: Default::default(),
+            packs: [Mutex::new(Some(PackBuilder::new(ChunkKind::Data))), Mutex::new(Some(PackBuilder::new(ChunkKind::Tree)))],
+            uploader: Mutex::new(Some(Arc::new(Uploader::start(store, keys.clone())))),
+            tasks: AtomicUsize::new(0),
+            most_tasks: 2 * rayon::current_num_threads(),
+            idle: Default::default(),
+            first_error: Mutex::new(None),
+            counters: Counters::default(),
+            keys,
+            index,
+        })
+    }
+
+    /// Whether this chunk is in the repository and may be counted on, or is being written by this run.
+    pub(crate) fn holds(&self, id: &ChunkId) -> bool {
+        self.index.knows(id) || lock(self.claims(id)).contains(id)
+    }
+
+    fn claims(&self, id: &ChunkId) -> &Mutex<HashSet<ChunkId>> {
+        &self.claimed[usize::from(id.0[0] & 15)]
+    }
+
+    /// Names a chunk and keeps it if it is new. `segment` is the caller's open segment.
+    fn keep(self: &Arc<Self>, class: Class, plain: &[u8], segment: &mut Option<OpenSegment>) -> Result<ChunkId> {
+        let id = self.keys.writing.chunk_id(class.kind(), plain);
+        if self.index.knows(&id) || !lock(self.claims(&id)).insert(id) {
+            return Ok(id);
+        }
+        self.counters.new_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
+        let mut open = segment.take().or_else(|| lock(&self.open[class as usize]).pop()).unwrap_or_default();
+        if !open.raw.is_empty() && open.raw.len() + plain.len() > SEGMENT_TARGET {
+            self.close(class, std::mem::take(&mut open))?;
+        }
+        if open.raw.capacity() == 0 {
+            open.raw.reserve_exact(SEGMENT_TARGET.max(plain.len()));
+        }
+        open.raw.extend_from_slice(plain);
+        open.chunks.push((id, plain.len() as u32));
+        *segment = Some(open);
+        Ok(id)
+    }
+
+    fn put_back(&self, class: Class, segment: OpenSegment) {
+        lock(&self.open[class as usize]).push(segment);
+    }
+
+    /// Keeps a chunk of a tree.
+    pub(crate) fn keep_tree(self: &Arc<Self>, plain: &[u8]) -> Result<ChunkId> {
+        let mut segment = None;
+        let id = self.keep(Class::Tree, plain, &mut segment)?;
+        if let Some(segment) = segment {
+            self.put_back(Class::Tree, segment);
+        }
+        Ok(id)
+    }
+
+    /// Compresses a segment and packs it, as a task if there is room for one.
+    fn close(self: &Arc<Self>, class: Class, open: OpenSegment) -> Result<()> {
+        self.check_broken()?;
+        if self.tasks.fetch_add(1, Ordering::AcqRel) >= self.most_tasks {
+            let outcome = self.pack(class, open);
+            self.end_task();
+            return outcome;
+        }
+        let this = self.clone();
+        rayon::spawn(move || {
+            if let Err(error) = this.pack(class, open) {
+                lock(&this.first_error).get_or_insert(error);
+            }
+            this.end_task();
+        });
+        Ok(())
+    }
+
+    fn end_task(&self) {
+        if self.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let _guard = lock(&self.idle.0);
+            self.idle.1.notify_all();
+        }
+    }
+
+    fn check_broken(&self) -> Result<()> {
+        match &*lock(&self.first_error) {
+            Some(error) => Err(RepositoryError::Broken { first: error.to_string() }),
+            None => Ok(()),
+        }
+    }
+
+    fn pack(&self, class: Class, open: OpenSegment) -> Result<()> {
+        let packed = compress(open, class != Class::Dense)?;
+        let full = {
+            let mut builder = lock(&self.packs[(class == Class::Tree) as usize]);
+            builder.as_mut().and_then(|builder| builder.add(packed))
+        };
+        match full {
+            Some(full) => self.seal_and_send(full),
+            None => Ok(()),
+        }
+    }
+
+    /// Holds no lock while it seals: the worker may take up another task of this run meanwhile.
+    fn seal_and_send(&self, full: FullPack) -> Result<()> {
+        let sealed = full.seal(&self.keys)?;
+        self.counters.stored_bytes.fetch_add(sealed.stored_len(), Ordering::Relaxed);
+        let uploader = lock(&self.uploader).clone();
+        match uploader {
+            Some(uploader) => uploader.send(sealed),
+            None => Err(RepositoryError::Broken { first: "the run has ended".into() }),
+        }
+    }
+
+    /// Packs what is open and waits until packs and index are durable. Must not be called by a worker of the thread pool.
+    pub(crate) fn finish(self: &Arc<Self>) -> Result<()> {
+        for class in [Class::Compressible, Class::Dense, Class::Tree] {
+            let open = std::mem::take(&mut *lock(&self.open[class as usize]));
+            // Many threads leave many half-full segments; together they compress better and pack tighter.
+            for segment in merge(open) {
+                self.close(class, segment)?;
+            }
+        }
+        self.wait();
+        self.check_broken()?;
+        for builder in &self.packs {
+            let rest = lock(builder).take().map(PackBuilder::finish).unwrap_or_default();
+            for full in rest {
+                self.seal_and_send(full)?;
+            }
+        }
+        let uploader = lock(&self.uploader).take();
+        match uploader.map(Arc::try_unwrap) {
+            Some(Ok(uploader)) => {
+                let uploaded = uploader.finish()?;
+                self.counters.stored_bytes.fetch_add(uploaded.index_bytes, Ordering::Relaxed);
+                Ok(())
+            }
+            _ => Err(RepositoryError::Broken { first: "the run was ended twice".into() }),
+        }
+    }
+
+    fn wait(&self) {
+        let mut guard = lock(&self.idle.0);
+        while self.tasks.load(Ordering::Acquire) > 0 {
+            guard = self.idle.1.wait(guard).unwrap_or_else(|e| e.into_inner());
+        }
+    }
+}
+
+fn merge(open: Vec<OpenSegment>) -> Vec<OpenSegment> {
+    let mut merged: Vec<OpenSegment> = Vec::new();
+    for segment in open {
+        match merged.last_mut() {
+            Some(last) if last.raw.len() + segment.raw.len() <= SEGMENT_TARGET => {
+                last.raw.extend_from_slice(&segment.raw);
+                last.chunks.extend_from_slice(&segment.chunks);
+            }
+            _ => merged.push(segment),
+        }
+    }
+    merged
+}
+
+/// Compresses a segment if it is worth it, unpacks it again and compares.
+fn compress(open: OpenSegment, try_hard: bool) -> Result<Packed> {
+    let OpenSegment { raw, chunks } = open;
+    let raw_len = raw.len() as u32;
+    if try_hard && looks_compressible(&raw) {
+        let failed = FormatError::CheckAfterEncode { what: "compressing a segment" };
+        let stored = zstd::bulk::compress(&raw, LEVEL).map_err(|_| failed.clone())?;
+        if stored.len() < raw.len() - raw.len() / 64 {
+            if unpack_segment(Codec::Zstd, &stored, raw_len)? != raw {
+                return Err(failed.into());
+            }
+            let stored_len = stored.len() as u32;
+            return Ok(Packed { segment: Segment { stored_len, raw_len, codec: Codec::Zstd, chunks }, stored });
+        }
+    }
+    Ok(Packed { segment: Segment { stored_len: raw_len, raw_len, codec: Codec::Stored, chunks }, stored: raw })
+}
+
+/// Samples four places: zstd on noise costs as much as all the rest of the pipeline.
+fn looks_compressible(raw: &[u8]) -> bool {
+    const SAMPLE: usize = 4096;
+    if raw.len() <= 8 * SAMPLE {
+        return true;
+    }
+    let sample: Vec<u8> = (0..4).flat_map(|n| &raw[(raw.len() - SAMPLE) / 3 * n..][..SAMPLE]).copied().collect();
+    zstd::bulk::compress(&sample, 1).is_ok_and(|packed| packed.len() < sample.len() - sample.len() / 32)
+}
+
+/// Takes one content, piece by piece, from one thread.
+pub struct FileWriter {
+    pipeline: Arc<Pipeline>,
+    hint: Hint,
+    style: Option<Style>,
+    pending: Vec<u8>,
+    first: bool,
+    class: Class,
+    segment: Option<OpenSegment>,
+    content: ContentBuilder,
+}
+
+impl std::fmt::Debug for FileWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FileWriter({:?})", self.style)
+    }
+}
+
+impl FileWriter {
+    pub(crate) fn new(pipeline: Arc<Pipeline>, hint: Hint) -> FileWriter {
+        FileWriter {
+            pipeline,
+            hint,
+            style: None,
+            pending: Vec::new(),
+            first: true,
+            class: Class::Compressible,
+            segment: None,
+            content: ContentBuilder::default(),
+        }
+    }
+
+    /// Takes the next bytes.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        // Whole chunks of a fixed length go straight from the caller's buffer.
+        let mut bytes = bytes;
+        if let (Some(Style { cut: Cut::Every(len), .. }), true) = (self.style, self.pending.is_empty()) {
+            while let Some((chunk, rest)) = bytes.split_at_checked(len) {
+                self.chunk(chunk)?;
+                bytes = rest;
+            }
+        }
+        self.pending.extend_from_slice(bytes);
+        if self.style.is_none() && self.pending.len() >= SNIFF {
+            self.look();
+        }
+        match self.style {
+            Some(style) => self.drain(style, false),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the content.
+    pub fn finish(mut self) -> Result<Content> {
+        let style = self.style.unwrap_or_else(|| self.look());
+        self.drain(style, true)?;
+        let pipeline = self.pipeline.clone();
+        if let Some(segment) = self.segment.take() {
+            pipeline.put_back(self.class, segment);
+        }
+        std::mem::take(&mut self.content).finish(&mut |list| pipeline.keep_tree(list))
+    }
+
+    fn look(&mut self) -> Style {
+        let style = Style::of(self.hint, &self.pending);
+        self.class = if style.compressible { Class::Compressible } else { Class::Dense };
+        *self.style.insert(style)
+    }
+
+    fn drain(&mut self, style: Style, end: bool) -> Result<()> {
+        let pending = std::mem::take(&mut self.pending);
+        let mut at = 0;
+        while at < pending.len() {
+            let rest = &pending[at..];
+            let len = match style.cut {
+                Cut::Every(len) if rest.len() >= len => Some(len),
+                Cut::Every(_) => end.then_some(rest.len()),
+                Cut::Defined => self.pipeline.gear.cut(rest, self.first, end),
+            };
+            let Some(len) = len else { break };
+            self.chunk(&rest[..len])?;
+            at += len;
+        }
+        self.pending = pending;
+        self.pending.drain(..at);
+        Ok(())
+    }
+
+    fn chunk(&mut self, plain: &[u8]) -> Result<()> {
+        debug_assert!(plain.len() <= LONGEST_CHUNK);
+        self.first = false;
+        let id = self.pipeline.keep(self.class, plain, &mut self.segment)?;
+        let pipeline = self.pipeline.clone();
+        self.content.push(id, plain.len() as u64, &mut |list| pipeline.keep_tree(list))
+    }
+}
+
+impl Drop for FileWriter {
+    fn drop(&mut self) {
+        // A content that was given up leaves chunks that others may already count on, so its segment must still be packed.
+        if let Some(segment) = self.segment.take() {
+            self.pipeline.put_back(self.class, segment);
+        }
+    }
+}
