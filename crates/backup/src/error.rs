@@ -1,0 +1,61 @@
+//! What can keep a backup from being brought in, and who is at fault.
+
+use std::io;
+use std::path::PathBuf;
+
+use russet_repository::RepositoryError;
+use thiserror::Error;
+
+/// What can keep a backup from being brought in.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// The repository failed.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// The source cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Io {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What should be a folder is none.
+    #[error("{} is not a folder", path.display())]
+    NotAFolder {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A file that describes the backup cannot be used.
+    #[error("{} cannot be used: {source}", path.display())]
+    Apple {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: russet_apple_format::Error,
+    },
+    /// A file that describes the backup is far too large.
+    #[error("{} has {len} bytes, more than any backup's", path.display())]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+        /// Its length.
+        len: u64,
+    },
+    /// The backup is encrypted, and nobody gave its password.
+    #[error("the backup of {device} is encrypted, and its password is not known")]
+    NoPhonePassword {
+        /// Whose backup.
+        device: String,
+    },
+    /// The password that was given is wrong.
+    #[error("this is not the backup password of {device}")]
+    WrongPhonePassword {
+        /// Whose backup.
+        device: String,
+    },
+}
+
+/// The result of this crate's functions.
+pub type Result<T, E = BackupError> = std::result::Result<T, E>;

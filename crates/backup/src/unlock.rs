@@ -1,0 +1,81 @@
+//! The phone's backup password: asked for once, checked against the keybag, kept sealed in the repository.
+
+use russet_apple_format::{ClassKeys, Kek, Keybag};
+use russet_repository::Repository;
+use russet_repository::format::id::hex;
+use zeroize::Zeroizing;
+
+use crate::{BackupError, Result};
+
+/// What whoever knows the password is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// What the person called the device.
+    pub device_name: &'a str,
+    /// Its id.
+    pub udid: &'a str,
+    /// The last answer was wrong.
+    pub wrong_before: bool,
+}
+
+/// How an encrypted backup is dealt with.
+pub enum Unlock<'a> {
+    /// Ask for the password, unless the repository knows it. An answer of nothing ends the asking.
+    Ask(&'a mut dyn FnMut(&Ask<'_>) -> Option<Zeroizing<String>>),
+    /// Keep it as it is: it neither compresses nor deduplicates well, and nobody can look inside.
+    Without,
+}
+
+impl std::fmt::Debug for Unlock<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Unlock::Ask(_) => "Ask(..)",
+            Unlock::Without => "Without",
+        })
+    }
+}
+
+const PASSWORD: &str = "password";
+
+/// Opens a keybag: with the key kept from last time, else with the password kept, else by asking.
+/// Apple's millions of rounds are run once per password; the result is kept sealed.
+pub(crate) fn class_keys(
+    repository: &Repository,
+    udid: &str,
+    device_name: &str,
+    keybag: &Keybag,
+    unlock: &mut Unlock<'_>,
+    now: i64,
+) -> Result<Option<ClassKeys>> {
+    let Unlock::Ask(ask) = unlock else { return Ok(None) };
+    let kek_name = format!("kek/{}", hex(&keybag.kdf_fingerprint()));
+    let kept = repository.secret(udid, &kek_name)?.and_then(|kek| <[u8; 32]>::try_from(&kek[..]).ok());
+    if let Some(keys) = kept.and_then(|kek| keybag.unlock(&Kek::from_bytes(kek)).ok()) {
+        return Ok(Some(keys));
+    }
+    let device = || device_name.to_owned();
+    let try_password = |password: &str| -> Result<Option<ClassKeys>> {
+        // A bag that cannot be derived from is damaged, which is another sentence than a wrong password.
+        let kek = keybag.derive(password).map_err(|source| BackupError::Apple { path: "Manifest.plist".into(), source })?;
+        let Ok(keys) = keybag.unlock(&kek) else { return Ok(None) };
+        repository.keep_secrets(udid, &[(PASSWORD, password.as_bytes()), (&kek_name, kek.expose())], now)?;
+        Ok(Some(keys))
+    };
+    if let Some(known) = repository.secret(udid, PASSWORD)?
+        && let Ok(known) = std::str::from_utf8(&known)
+        && let Some(keys) = try_password(known)?
+    {
+        return Ok(Some(keys));
+    }
+    let mut wrong_before = false;
+    while let Some(password) = ask(&Ask { device_name, udid, wrong_before }) {
+        if let Some(keys) = try_password(&password)? {
+            return Ok(Some(keys));
+        }
+        wrong_before = true;
+    }
+    Err(match wrong_before {
+        true => BackupError::WrongPhonePassword { device: device() },
+        false => BackupError::NoPhonePassword { device: device() },
+    })
+}
