@@ -20,11 +20,13 @@ pub mod row;
 
 // Unlocking.
 pub mod cipher;
+pub mod cipher_stream;
 pub mod key;
 pub mod keybag;
 
 // What people call it.
 pub mod domain;
+pub mod photos;
 pub mod well_known;
 
 // The encodings underneath.

@@ -27,6 +27,12 @@ pub enum BackupError {
         /// Which.
         path: PathBuf,
     },
+    /// The folder is one that is to be left out.
+    #[error("{} is the repository itself, or another folder that is to be left out", path.display())]
+    Excluded {
+        /// Which.
+        path: PathBuf,
+    },
     /// A file that describes the backup cannot be used.
     #[error("{} cannot be used: {source}", path.display())]
     Apple {

@@ -112,7 +112,8 @@ fn apple_folder(path: &Path) -> Result<Option<AppleFolder>> {
 
     let lockdown = |key: &str| manifest.as_ref().and_then(|m| m.lockdown(key));
     let folder_name = path.file_name().map(|n| n.to_string_lossy().into_owned());
-    let said = |field: fn(&Info) -> &Option<String>, key: &str| info.as_ref().and_then(|i| field(i).clone()).or_else(|| lockdown(key));
+    let said =
+        |field: fn(&Info) -> &Option<String>, key: &str| info.as_ref().and_then(|i| field(i).clone()).or_else(|| lockdown(key));
     let udid = info.as_ref().and_then(|i| i.udid().ok().map(str::to_owned)).or_else(|| lockdown("UniqueDeviceID"));
     Ok(Some(AppleFolder {
         udid: udid.or(folder_name).unwrap_or_else(|| "unknown".into()),

@@ -128,10 +128,10 @@ impl Directory {
 }
 
 /// Gives back the raw bytes of a segment.
-pub fn unpack_segment(codec: Codec, stored: Vec<u8>, raw_len: u32) -> Result<Vec<u8>> {
+pub fn unpack_segment(codec: Codec, stored: &[u8], raw_len: u32) -> Result<Vec<u8>> {
     let raw = match codec {
-        Codec::Stored => stored,
-        Codec::Zstd => zstd::bulk::decompress(&stored, (raw_len as usize).min(LONGEST_SEGMENT))
+        Codec::Stored => stored.to_vec(),
+        Codec::Zstd => zstd::bulk::decompress(stored, (raw_len as usize).min(LONGEST_SEGMENT))
             .map_err(|e| FormatError::invalid("segment", format!("zstd: {e}")))?,
     };
     match raw.len() == raw_len as usize {
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_segment_cannot_unpack_to_more_than_its_directory_says() {
         let bomb = zstd::bulk::compress(&vec![0; 3 << 20], 3).unwrap();
-        assert!(unpack_segment(Codec::Zstd, bomb.clone(), 100).is_err());
-        assert_eq!(unpack_segment(Codec::Zstd, bomb, 3 << 20).unwrap().len(), 3 << 20);
+        assert!(unpack_segment(Codec::Zstd, &bomb, 100).is_err());
+        assert_eq!(unpack_segment(Codec::Zstd, &bomb, 3 << 20).unwrap().len(), 3 << 20);
     }
 }

@@ -208,11 +208,8 @@ fn read_pack(repository: &Repository, name: &Name) -> Result<(u64, PackState)> {
     let (header, opener, directory) =
         open_directory(keys, &bytes).map_err(|source| RepositoryError::Damaged { file: name.to_string(), source })?;
     let step = header.frame_len() + TAG;
-    let frames: Vec<Option<Vec<u8>>> = bytes[header.len()..]
-        .chunks_exact(step)
-        .zip(0..)
-        .map(|(frame, number)| opener.open(number, frame).ok())
-        .collect();
+    let frames: Vec<Option<Vec<u8>>> =
+        bytes[header.len()..].chunks_exact(step).zip(0..).map(|(frame, number)| opener.open(number, frame).ok()).collect();
     let mut bad = Vec::new();
     let mut first_error = None;
     let mut at = 0usize;

@@ -112,8 +112,7 @@ impl Draft {
     fn holds_entries(&self, entries: &[(ChunkId, u64)], depth: u8) -> bool {
         entries.iter().all(|(id, _)| {
             self.pipeline.holds(id)
-                && (depth == 0
-                    || self.reader.list(id).is_ok_and(|entries| self.holds_entries(&entries, depth - 1)))
+                && (depth == 0 || self.reader.list(id).is_ok_and(|entries| self.holds_entries(&entries, depth - 1)))
         })
     }
 
@@ -121,7 +120,9 @@ impl Draft {
     pub fn directory(&self, mut nodes: Vec<Node>) -> Result<Content> {
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         if let Some(pair) = nodes.windows(2).find(|pair| pair[0].name == pair[1].name) {
-            return Err(RepositoryError::Tree { why: format!("two nodes are called {:?}", String::from_utf8_lossy(&pair[0].name)) });
+            return Err(RepositoryError::Tree {
+                why: format!("two nodes are called {:?}", String::from_utf8_lossy(&pair[0].name)),
+            });
         }
         let pipeline = &self.pipeline;
         let mut keep = |bytes: &[u8]| pipeline.keep_tree(bytes);

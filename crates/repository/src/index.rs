@@ -308,7 +308,10 @@ mod tests {
         let raw_len = 10 * ids.len() as u32;
         let segment = Segment { stored_len: 7, raw_len, codec: Codec::Zstd, chunks };
         let directory = Directory { kind: ChunkKind::Data, segments: vec![segment] };
-        IndexFile { packs: vec![IndexedPack { name: FileName([name; 32]), frames: 1, header_len: 112, directory }], supersedes: vec![] }
+        IndexFile {
+            packs: vec![IndexedPack { name: FileName([name; 32]), frames: 1, header_len: 112, directory }],
+            supersedes: vec![],
+        }
     }
 
     #[test]

@@ -213,9 +213,13 @@ impl Repository {
 
         let (mut files, mut broken) = (Vec::new(), Vec::new());
         for name in &listed {
-            match read_hashed(&*self.store, name).and_then(|bytes| IndexFile::open(&self.keys, &bytes).map_err(|e| damaged(name, e))) {
+            match read_hashed(&*self.store, name)
+                .and_then(|bytes| IndexFile::open(&self.keys, &bytes).map_err(|e| damaged(name, e)))
+            {
                 Ok(file) => files.push((names::hash_of(name), file)),
-                Err(error @ RepositoryError::Store(_)) if !matches!(error, RepositoryError::Store(StoreError::NotFound { .. })) => {
+                Err(error @ RepositoryError::Store(_))
+                    if !matches!(error, RepositoryError::Store(StoreError::NotFound { .. })) =>
+                {
                     return Err(error);
                 }
                 Err(error) => broken.push(DamagedFile { file: name.to_string(), why: error.to_string(), healed: false }),
@@ -263,8 +267,7 @@ impl Repository {
     /// All snapshots, oldest first.
     pub fn snapshots(&self) -> Result<Opened<SnapshotEntry>> {
         let opened = open_mirrored(&*self.store, names::SNAPSHOTS, |bytes| Snapshot::open(&self.keys, bytes))?;
-        let mut entries: Vec<_> =
-            opened.entries.into_iter().map(|(name, snapshot)| SnapshotEntry { name, snapshot }).collect();
+        let mut entries: Vec<_> = opened.entries.into_iter().map(|(name, snapshot)| SnapshotEntry { name, snapshot }).collect();
         entries.sort_by_key(|entry| (entry.snapshot.started, entry.name));
         Ok(Opened { entries, damaged: opened.damaged })
     }

@@ -213,7 +213,8 @@ fn damage_is_named_with_the_files_that_it_touches() {
     files.insert("b".into(), noise(2, 100_000));
     let before = store.names();
     let second = save(&repository, &files).unwrap();
-    let is_new_data = |n: &&russet_store::Name| n.as_str().starts_with("packs/") && !before.contains(n) && store.len(n).unwrap() > 100_000;
+    let is_new_data =
+        |n: &&russet_store::Name| n.as_str().starts_with("packs/") && !before.contains(n) && store.len(n).unwrap() > 100_000;
     let pack = store.names().iter().find(is_new_data).unwrap().clone();
     store.corrupt(&pack, 5_000, 1).unwrap();
     let report = check::check(&repository, &[], Some(100), &Silent).unwrap();

@@ -16,6 +16,7 @@ use std::sync::mpsc::sync_channel;
 
 use rayon::prelude::*;
 use russet_apple_format::cipher::stored_len;
+use russet_apple_format::cipher_stream::DecryptReader;
 use russet_apple_format::database::Database;
 use russet_apple_format::mbdb::Mbdb;
 use russet_apple_format::{ClassKeys, Error as AppleError, FileKey, Keybag, ManifestIndex, Row, RowKind};
@@ -26,7 +27,6 @@ use russet_repository::{Draft, Hint, Meta, Phase, Progress, Repository, Reposito
 use crate::source::{AppleFolder, Layout};
 use crate::unlock::{Unlock, class_keys};
 use crate::{BackupError, Request, Result};
-use peel::Unlocked;
 use scan::{Scan, Scanned};
 
 /// Rows of the manifest that wait for a worker.
@@ -133,7 +133,7 @@ fn open_manifest(folder: &AppleFolder, keys: Option<&ClassKeys>) -> Result<Optio
     }
     let key = manifest_key(folder, keys);
     // Synthetic backups have no padding, so bytes that are no whole page are let pass.
-    match Database::read(Unlocked::new(file, key.as_ref()), len - len % 16) {
+    match Database::read(DecryptReader::new(file, key.as_ref()), len - len % 16) {
         Ok(database) => Ok(Some(ManifestIndex::Database(database))),
         Err(error) => Err(apple_error(folder, name)(error)),
     }
@@ -207,7 +207,10 @@ impl Run<'_> {
         };
         std::thread::scope(|scope| {
             let workers = scope.spawn(|| {
-                receiver.into_iter().par_bridge().try_for_each_init(Vec::new, |buffer, job| self.listed_file(&job, &parse, buffer))
+                receiver
+                    .into_iter()
+                    .par_bridge()
+                    .try_for_each_init(Vec::new, |buffer, job| self.listed_file(&job, &parse, buffer))
             });
             for row in rows {
                 let row = match row {
@@ -289,7 +292,8 @@ impl Run<'_> {
     fn judge(&self, node: &Node, file: &Scanned, has_key: bool, claimed: Option<u64>, path: &str) {
         let plain = match (&node.layer, has_key) {
             (Some(Layer::Locked { .. }), _) => {
-                let cut = claimed.is_some_and(|claimed| file.len < stored_len(claimed) && claimed < 1 << 39 && file.len % 16 != 0);
+                let cut =
+                    claimed.is_some_and(|claimed| file.len < stored_len(claimed) && claimed < 1 << 39 && file.len % 16 != 0);
                 let (kind, severity) = match cut {
                     true => (ProblemKind::Cut, Severity::Loss),
                     false => (ProblemKind::KeptAsItCame, Severity::Note),

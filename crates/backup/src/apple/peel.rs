@@ -134,36 +134,3 @@ fn peel(
     let digest = sha.map(|sha| sha.finalize().into());
     Ok(Some(Stored { content: writer.finish()?, layer: Some(layer), digest, read: len }))
 }
-
-/// Reads a file as its plaintext, padding and all, for those who judge the end themselves.
-pub(crate) struct Unlocked<R> {
-    inner: R,
-    decryptor: Option<Decryptor>,
-    ready: Vec<u8>,
-    used: usize,
-}
-
-impl<R: Read> Unlocked<R> {
-    /// Without a key the bytes come as they are.
-    pub(crate) fn new(inner: R, key: Option<&FileKey>) -> Unlocked<R> {
-        Unlocked { inner, decryptor: key.map(Decryptor::new), ready: Vec::new(), used: 0 }
-    }
-}
-
-impl<R: Read> Read for Unlocked<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let Some(decryptor) = &mut self.decryptor else { return self.inner.read(out) };
-        if self.used == self.ready.len() {
-            self.ready.clear();
-            self.used = 0;
-            (&mut self.inner).take(PIECE as u64).read_to_end(&mut self.ready)?;
-            // What is beyond the last whole block cannot be opened.
-            self.ready.truncate(self.ready.len() - self.ready.len() % BLOCK);
-            decryptor.decrypt(&mut self.ready).map_err(io::Error::other)?;
-        }
-        let n = out.len().min(self.ready.len() - self.used);
-        out[..n].copy_from_slice(&self.ready[self.used..self.used + n]);
-        self.used += n;
-        Ok(n)
-    }
-}

@@ -1,0 +1,219 @@
+//! Apple's folder made again: encrypted exactly as it came, or plain.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use rayon::prelude::*;
+use russet_apple_format::manifest::ManifestPlist;
+use russet_apple_format::row::parse_file_id;
+use russet_apple_format::{ClassKeys, Kek, Keybag, ManifestIndex, MbFile, RowKind, mbdb};
+use russet_repository::format::id::hex;
+use russet_repository::format::snapshot::{Snapshot, Source};
+use russet_repository::format::tree::{Layer, Node, NodeKind};
+use russet_repository::{Phase, Progress, Reader, Repository, RepositoryError, find, walk};
+use sha1::{Digest, Sha1};
+
+use crate::content::{self, Hashing};
+use crate::extract::Extracted;
+use crate::target::{Attributes, Options, Target};
+use crate::view::manifest;
+use crate::{Result, VfsError};
+
+/// How Apple's folder is made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As it came, bit for bit.
+    AsItCame,
+    /// Without Apple's encryption, as a phone without a backup password would have made it.
+    Plain,
+}
+
+/// Makes Apple's folder again, in `to` itself.
+pub fn export(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    to: &Path,
+    form: Form,
+    options: Options,
+    progress: &dyn Progress,
+) -> Result<Extracted> {
+    if snapshot.source != Source::AppleBackup {
+        return Err(VfsError::NotApple);
+    }
+    let encrypted = snapshot.facts.get("apple.encrypted").is_some_and(|yes| yes == "yes");
+    let locked = snapshot.facts.get("apple.locked").is_some_and(|yes| yes == "yes");
+    let plain = form == Form::Plain && encrypted;
+    if plain && locked {
+        return Err(VfsError::Locked);
+    }
+    let reader = repository.reader()?;
+    let target = Target::open(to, options)?;
+    let (mut files, mut links) = (Vec::new(), Vec::new());
+    walk(&reader, &snapshot.root, &mut |found| {
+        let path = found.path.to_vec();
+        match &found.node.kind {
+            NodeKind::File(_) => files.push((path, found.node.clone())),
+            NodeKind::Directory(_) => target.directory(&parts(&path), &attributes(found.node)).map_err(source_error)?,
+            NodeKind::Symlink(link) => links.push((path, found.node.clone(), link.clone())),
+            NodeKind::Other => {}
+        }
+        Ok(true)
+    })?;
+    progress.phase(Phase::Extracting, files.len() as u64, files.iter().map(|(_, node)| node.size()).sum());
+    let writer = Writer { reader: &reader, target: &target, progress, failed: Mutex::default(), digests: Mutex::default() };
+    match plain {
+        false => files.par_iter().try_for_each(|(path, node)| writer.as_it_came(path, node))?,
+        true => writer.plain_folder(repository, snapshot, &files)?,
+    }
+    for (path, node, link) in links {
+        target.symlink(&parts(&path), &attributes(&node), &link)?;
+    }
+    let failed = writer.failed.into_inner().unwrap_or_else(|e| e.into_inner());
+    Ok(Extracted { written: target.finish()?, failed, missing: Vec::new() })
+}
+
+fn source_error(error: crate::target::TargetError) -> RepositoryError {
+    RepositoryError::Source(std::io::Error::other(error))
+}
+
+fn parts(path: &[u8]) -> Vec<&[u8]> {
+    path.split(|&b| b == b'/').collect()
+}
+
+fn attributes(node: &Node) -> Attributes {
+    Attributes {
+        mode: node.mode,
+        mtime: node.mtime,
+        owner: (node.uid, node.gid),
+        xattrs: node.xattrs.clone(),
+        sparse: node.sparse,
+    }
+}
+
+struct Writer<'a> {
+    reader: &'a Arc<Reader>,
+    target: &'a Target,
+    progress: &'a dyn Progress,
+    failed: Mutex<Vec<(String, String)>>,
+    /// SHA-1 of plain files, by id: what the plain manifest must say.
+    digests: Mutex<HashMap<[u8; 20], [u8; 20]>>,
+}
+
+impl Writer<'_> {
+    fn fail(&self, path: &[u8], why: impl Into<String>) {
+        let path = String::from_utf8_lossy(path).into_owned();
+        self.failed.lock().unwrap_or_else(|e| e.into_inner()).push((path, why.into()));
+    }
+
+    fn put(&self, path: &[u8], node: &Node, content: &mut dyn Read) -> Result<bool> {
+        match self.target.file(&parts(path), &attributes(node), content) {
+            // A file that was there already, and is not to be overwritten, was not read.
+            Ok(placed) => Ok(placed.is_written()),
+            Err(error) if error.is_content() => {
+                self.fail(path, error.to_string());
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn as_it_came(&self, path: &[u8], node: &Node) -> Result<()> {
+        let mut content = Hashing::new(content::stored(self.reader, node), blake3::Hasher::new());
+        let written = self.put(path, node, &mut content)?;
+        self.progress.advance(1, node.size());
+        if let (true, Some(Layer::Peeled { ciphertext, .. })) = (written, &node.layer)
+            && *content.hasher.finalize().as_bytes() != *ciphertext
+        {
+            self.fail(path, "it is not bit for bit what the phone stored");
+        }
+        Ok(())
+    }
+
+    fn plain_folder(&self, repository: &Repository, snapshot: &Snapshot, files: &[(Vec<u8>, Node)]) -> Result<()> {
+        let manifest_plist = self.manifest_plist(snapshot)?;
+        let keys = class_keys(repository, snapshot, &manifest_plist)?;
+        let manifest = manifest(self.reader, snapshot)?;
+        let claims = claimed_sizes(&manifest)?;
+        files.par_iter().try_for_each(|(path, node)| match &path[..] {
+            b"Manifest.plist" | b"Manifest.db" | b"Manifest.mbdb" => Ok(()),
+            _ => self.plain_file(path, node, &claims),
+        })?;
+
+        let find_node = |name: &[u8]| files.iter().find(|(path, _)| path == name).map(|(_, node)| node.clone());
+        let bag = Keybag::parse(manifest_plist.keybag().unwrap_or_default()).map_err(apple("Manifest.plist"))?;
+        let salt: [u8; 20] = russet_repository::format::key::random().map_err(RepositoryError::from)?;
+        let bag = bag.rewrapped_for_plain(&keys, salt).encode();
+        if let Some(node) = find_node(b"Manifest.plist") {
+            self.put(b"Manifest.plist", &node, &mut &manifest_plist.to_plain(&bag)[..])?;
+        }
+        let digests = self.digests.lock().unwrap_or_else(|e| e.into_inner());
+        match manifest {
+            ManifestIndex::Database(database) => {
+                let bytes = database
+                    .rewrite(|row| MbFile::rewrite_plain(&row.blob, digests.get(&row.file_id).copied()).ok())
+                    .map_err(apple("Manifest.db"))?;
+                if let Some(node) = find_node(b"Manifest.db") {
+                    self.put(b"Manifest.db", &node, &mut &bytes[..])?;
+                }
+            }
+            ManifestIndex::Mbdb(old) => {
+                let mut records = Vec::new();
+                for row in old.rows().flatten() {
+                    let (domain, mut file) = mbdb::parse_record(&row.blob).map_err(apple("Manifest.mbdb"))?;
+                    file.encryption_key = None;
+                    if file.digest.is_some() {
+                        file.digest = digests.get(&row.file_id).map(|d| d.to_vec()).or(file.digest);
+                    }
+                    records.push((domain, file));
+                }
+                let bytes =
+                    mbdb::encode(records.iter().map(|(domain, file)| (&domain[..], file))).map_err(apple("Manifest.mbdb"))?;
+                if let Some(node) = find_node(b"Manifest.mbdb") {
+                    self.put(b"Manifest.mbdb", &node, &mut &bytes[..])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn plain_file(&self, path: &[u8], node: &Node, claims: &HashMap<[u8; 20], u64>) -> Result<()> {
+        let id = path.rsplit(|&b| b == b'/').next().and_then(parse_file_id);
+        let claimed = id.and_then(|id| claims.get(&id).copied());
+        let (plain, _) = content::plain(self.reader, node, claimed)?;
+        let mut content = Hashing::new(plain, Sha1::new());
+        self.put(path, node, &mut content)?;
+        self.progress.advance(1, node.size());
+        if let Some(id) = id {
+            self.digests.lock().unwrap_or_else(|e| e.into_inner()).insert(id, content.hasher.finalize().into());
+        }
+        Ok(())
+    }
+
+    fn manifest_plist(&self, snapshot: &Snapshot) -> Result<ManifestPlist> {
+        let node = find(self.reader, &snapshot.root, b"Manifest.plist")?.ok_or(VfsError::NotApple)?;
+        let mut bytes = Vec::new();
+        content::plain(self.reader, &node, None)?.0.read_to_end(&mut bytes).map_err(RepositoryError::Source)?;
+        ManifestPlist::parse(&bytes).map_err(apple("Manifest.plist"))
+    }
+}
+
+fn apple(file: &'static str) -> impl FnOnce(russet_apple_format::Error) -> VfsError {
+    move |source| VfsError::Apple { file, source }
+}
+
+/// The keys of the phone's protection classes, from what the vault keeps.
+fn class_keys(repository: &Repository, snapshot: &Snapshot, manifest: &ManifestPlist) -> Result<ClassKeys> {
+    let bag = Keybag::parse(manifest.keybag().unwrap_or_default()).map_err(apple("Manifest.plist"))?;
+    let udid = snapshot.facts.get("device.udid").map(String::as_str).unwrap_or_default();
+    let kek = repository.secret(udid, &format!("kek/{}", hex(&bag.kdf_fingerprint())))?;
+    let kek = kek.and_then(|kek| <[u8; 32]>::try_from(&kek[..]).ok()).ok_or(VfsError::NoClassKeys)?;
+    bag.unlock(&Kek::from_bytes(kek)).map_err(|_| VfsError::NoClassKeys)
+}
+
+fn claimed_sizes(manifest: &ManifestIndex) -> Result<HashMap<[u8; 20], u64>> {
+    let rows = manifest.rows().map_err(apple("Manifest.db"))?;
+    let files = rows.flatten().filter(|row| row.kind() == RowKind::File);
+    Ok(files.filter_map(|row| Some((row.file_id, manifest.record(&row).ok()?.size))).collect())
+}

@@ -1,0 +1,375 @@
+//! What is in a snapshot, as a person names it.
+//!
+//! Of an Apple backup the manifest in it says what each file is: `AppDomain-…/Documents/…`. Of any other folder, and where nobody knows the
+//! phone's password, it is the tree as it was stored.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use russet_apple_format::cipher_stream::DecryptReader;
+use russet_apple_format::database::Database;
+use russet_apple_format::domain::Domain;
+use russet_apple_format::mbdb::Mbdb;
+use russet_apple_format::row::parse_file_id;
+use russet_apple_format::{FileKey, ManifestIndex, MbFile, RowKind};
+use russet_repository::format::snapshot::{Snapshot, Source};
+use russet_repository::format::tree::{Layer, Node, NodeKind};
+use russet_repository::{Reader, find, walk};
+
+use crate::{Result, VfsError, content};
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A file.
+    File,
+    /// A folder.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// Something that is kept by name only.
+    Other,
+}
+
+/// One thing in a snapshot.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// The domain of an Apple backup; empty in any other.
+    pub domain: Arc<str>,
+    /// The path in it, joined by `/`; bytes, because a folder's names need not be text.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Length of its plaintext.
+    pub size: u64,
+    /// Length that the phone claims.
+    pub claimed: Option<u64>,
+    /// `st_mode`.
+    pub mode: u32,
+    /// Owner and group.
+    pub owner: (u32, u32),
+    /// Modified: Unix seconds and nanoseconds.
+    pub mtime: (i64, u32),
+    /// Target of a symbolic link.
+    pub target: Vec<u8>,
+    /// Extended attributes.
+    pub xattrs: Vec<(String, Vec<u8>)>,
+    /// The node that holds its content; none if the backup lacked it.
+    pub node: Option<Node>,
+}
+
+impl Item {
+    /// Domain and path, for people and for patterns.
+    pub fn shown(&self) -> String {
+        let path = String::from_utf8_lossy(&self.path);
+        match (&*self.domain, &*path) {
+            ("", path) => path.to_owned(),
+            (domain, "") => domain.to_owned(),
+            (domain, path) => format!("{domain}/{path}"),
+        }
+    }
+}
+
+/// One line of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// What people call it, if they call it something else.
+    pub label: Option<String>,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Bytes of the file, or of all files below the folder.
+    pub size: u64,
+    /// Files below the folder.
+    pub files: u64,
+    /// Modified, Unix seconds.
+    pub modified: Option<i64>,
+    /// `st_mode`; 0 if nobody knows it.
+    pub mode: u32,
+    /// The manifest names it, and the backup lacked it.
+    pub missing: bool,
+}
+
+/// How much one app or domain takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// The domain.
+    pub name: String,
+    /// What people call it.
+    pub label: String,
+    /// Number of files.
+    pub files: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+/// What is in a snapshot.
+#[derive(Debug)]
+pub struct View {
+    pub(crate) reader: Arc<Reader>,
+    pub(crate) snapshot: Snapshot,
+    items: Vec<Item>,
+    unlocked_apple: bool,
+}
+
+impl View {
+    /// Opens a snapshot as a person names what is in it.
+    pub fn open(reader: Arc<Reader>, snapshot: &Snapshot) -> Result<View> {
+        let locked = snapshot.facts.get("apple.locked").is_some_and(|locked| locked == "yes");
+        if snapshot.source == Source::AppleBackup && !locked {
+            let items = apple_items(&reader, snapshot)?;
+            return Ok(View { reader, snapshot: snapshot.clone(), items, unlocked_apple: true });
+        }
+        View::open_raw(reader, snapshot)
+    }
+
+    /// Opens a snapshot as it was stored.
+    pub fn open_raw(reader: Arc<Reader>, snapshot: &Snapshot) -> Result<View> {
+        let mut items = Vec::new();
+        let no_domain: Arc<str> = "".into();
+        walk(&reader, &snapshot.root, &mut |found| {
+            items.push(raw_item(no_domain.clone(), found.path, found.node));
+            Ok(true)
+        })?;
+        Ok(View { reader, snapshot: snapshot.clone(), items, unlocked_apple: false })
+    }
+
+    /// Everything, in the order of domain and path.
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// Whether the items are those of an Apple backup, by domain.
+    pub fn has_domains(&self) -> bool {
+        self.unlocked_apple
+    }
+
+    /// The snapshot.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// A file's plaintext.
+    pub fn read(&self, item: &Item) -> Result<Box<dyn Read + '_>> {
+        match &item.node {
+            Some(node) => Ok(content::plain(&self.reader, node, item.claimed)?.0),
+            None => Err(VfsError::NoPath { path: item.shown() }),
+        }
+    }
+
+    /// Finds one file.
+    pub fn item(&self, domain: &str, path: &str) -> Option<&Item> {
+        self.items.iter().find(|item| &*item.domain == domain && item.path == path.as_bytes())
+    }
+
+    /// Lists one folder; an empty path is the top.
+    pub fn list(&self, path: &str) -> Result<Vec<Entry>> {
+        let wanted = path.trim_matches('/').as_bytes();
+        let mut entries: BTreeMap<Vec<u8>, Entry> = BTreeMap::new();
+        let mut found = wanted.is_empty();
+        for item in &self.items {
+            let mut whole = item.domain.as_bytes().to_vec();
+            if !whole.is_empty() && !item.path.is_empty() {
+                whole.push(b'/');
+            }
+            whole.extend_from_slice(&item.path);
+            let rest = match whole.strip_prefix(wanted) {
+                Some(rest) if wanted.is_empty() => rest,
+                Some([b'/', rest @ ..]) => rest,
+                Some([]) if item.kind != EntryKind::Directory => {
+                    return Ok(vec![item.entry(whole.rsplit(|&b| b == b'/').next().unwrap_or_default())]);
+                }
+                Some([]) => {
+                    found = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            found = true;
+            let (name, below) = match rest.iter().position(|&b| b == b'/') {
+                Some(at) => (&rest[..at], true),
+                None => (rest, false),
+            };
+            let own = !below;
+            let entry = entries.entry(name.to_vec()).or_insert_with(|| match own {
+                true => Entry { size: 0, files: 0, ..item.entry(name) },
+                false => Entry::folder(name),
+            });
+            if own && item.kind == EntryKind::Directory {
+                (entry.modified, entry.mode) = (Some(item.mtime.0), item.mode);
+            }
+            if item.kind == EntryKind::File {
+                entry.size += item.size;
+                entry.files += 1;
+            }
+            if wanted.is_empty() && self.unlocked_apple && entry.label.is_none() {
+                let label = Domain::parse(&item.domain).label().to_owned();
+                entry.label = Some(label).filter(|label| *label != entry.name);
+            }
+        }
+        match found {
+            true => Ok(entries.into_values().collect()),
+            false => Err(VfsError::NoPath { path: path.into() }),
+        }
+    }
+
+    /// Apps and domains (or the folders at the top) from most to least.
+    pub fn usage(&self) -> Vec<Usage> {
+        let mut sums: HashMap<String, (u64, u64)> = HashMap::new();
+        for item in self.items.iter().filter(|item| item.kind == EntryKind::File) {
+            let name = match self.unlocked_apple {
+                true => item.domain.to_string(),
+                false => String::from_utf8_lossy(item.path.split(|&b| b == b'/').next().unwrap_or_default()).into_owned(),
+            };
+            let sum = sums.entry(name).or_default();
+            *sum = (sum.0 + 1, sum.1 + item.size);
+        }
+        let label = |name: &str| if self.unlocked_apple { Domain::parse(name).label().to_owned() } else { name.to_owned() };
+        let mut usage: Vec<Usage> =
+            sums.into_iter().map(|(name, (files, bytes))| Usage { label: label(&name), name, files, bytes }).collect();
+        usage.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+        usage
+    }
+}
+
+impl Entry {
+    fn folder(name: &[u8]) -> Entry {
+        let name = String::from_utf8_lossy(name).into_owned();
+        Entry { name, label: None, kind: EntryKind::Directory, size: 0, files: 0, modified: None, mode: 0, missing: false }
+    }
+}
+
+impl Item {
+    fn entry(&self, name: &[u8]) -> Entry {
+        Entry {
+            name: String::from_utf8_lossy(name).into_owned(),
+            label: None,
+            kind: self.kind,
+            size: self.size,
+            files: u64::from(self.kind == EntryKind::File),
+            modified: Some(self.mtime.0),
+            mode: self.mode,
+            missing: self.kind == EntryKind::File && self.node.is_none(),
+        }
+    }
+}
+
+fn raw_item(domain: Arc<str>, path: &[u8], node: &Node) -> Item {
+    let (kind, target) = match &node.kind {
+        NodeKind::File(_) => (EntryKind::File, Vec::new()),
+        NodeKind::Directory(_) => (EntryKind::Directory, Vec::new()),
+        NodeKind::Symlink(target) => (EntryKind::Symlink, target.clone()),
+        NodeKind::Other => (EntryKind::Other, Vec::new()),
+    };
+    Item {
+        domain,
+        path: path.to_vec(),
+        kind,
+        size: node.size(),
+        claimed: None,
+        mode: node.mode,
+        owner: (node.uid, node.gid),
+        mtime: node.mtime,
+        target,
+        xattrs: node.xattrs.clone(),
+        node: Some(node.clone()),
+    }
+}
+
+/// Opens the manifest that lies in a snapshot.
+pub(crate) fn manifest(reader: &Reader, snapshot: &Snapshot) -> Result<ManifestIndex> {
+    let apple = |file| move |source| VfsError::Apple { file, source };
+    if let Some(node) = find(reader, &snapshot.root, b"Manifest.db")? {
+        let NodeKind::File(inner) = &node.kind else { return Err(VfsError::NotApple) };
+        let key = match &node.layer {
+            Some(Layer::Locked { key }) => Some(FileKey::from_bytes(*key)),
+            _ => None,
+        };
+        let bytes = DecryptReader::new(reader.open(inner), key.as_ref());
+        let len = inner.size() - inner.size() % 16;
+        return Database::read(bytes, len).map(ManifestIndex::Database).map_err(apple("Manifest.db"));
+    }
+    let node = find(reader, &snapshot.root, b"Manifest.mbdb")?.ok_or(VfsError::NotApple)?;
+    let (mut read, size) = content::plain(reader, &node, None)?;
+    let mut bytes = Vec::with_capacity(size as usize);
+    read.read_to_end(&mut bytes).map_err(russet_repository::RepositoryError::Source)?;
+    Mbdb::parse(&bytes).map(ManifestIndex::Mbdb).map_err(apple("Manifest.mbdb"))
+}
+
+/// The nodes of files' contents, by the id that the manifest calls them by, and the path each has in the snapshot.
+pub(crate) fn contents(reader: &Reader, snapshot: &Snapshot) -> Result<HashMap<[u8; 20], Node>> {
+    let mut contents = HashMap::new();
+    let mut flat = Vec::new();
+    for node in reader.nodes(&snapshot.root)? {
+        match &node.kind {
+            NodeKind::Directory(inner) => {
+                for inner_node in reader.nodes(inner)? {
+                    if let (Some(id), NodeKind::File(_)) = (parse_file_id(&inner_node.name), &inner_node.kind)
+                        && node.name == inner_node.name[..2]
+                    {
+                        contents.insert(id, inner_node);
+                    }
+                }
+            }
+            NodeKind::File(_) => flat.extend(parse_file_id(&node.name).map(|id| (id, node))),
+            NodeKind::Symlink(_) | NodeKind::Other => {}
+        }
+    }
+    for (id, node) in flat {
+        contents.entry(id).or_insert(node);
+    }
+    Ok(contents)
+}
+
+fn apple_items(reader: &Reader, snapshot: &Snapshot) -> Result<Vec<Item>> {
+    let manifest = manifest(reader, snapshot)?;
+    let mut contents = contents(reader, snapshot)?;
+    let rows = manifest.rows().map_err(|source| VfsError::Apple { file: "Manifest.db", source })?;
+    // Bad rows were named when the backup was brought in.
+    let rows: Vec<_> = rows.flatten().collect();
+    let is_mbdb = matches!(manifest, ManifestIndex::Mbdb(_));
+    drop(manifest);
+    let records: Vec<MbFile> = rows
+        .par_iter()
+        .map(|row| match is_mbdb {
+            true => russet_apple_format::mbdb::parse_record(&row.blob).map(|(_, file)| file).unwrap_or_default(),
+            false => MbFile::parse(&row.blob).unwrap_or_default(),
+        })
+        .collect();
+    let mut domain: Arc<str> = "".into();
+    let mut items = Vec::with_capacity(rows.len());
+    for (row, record) in rows.into_iter().zip(records) {
+        let kind = match row.kind() {
+            RowKind::File => EntryKind::File,
+            RowKind::Directory => EntryKind::Directory,
+            RowKind::Symlink => EntryKind::Symlink,
+            RowKind::Other(_) => continue,
+        };
+        if *domain != *row.domain {
+            domain = row.domain.as_str().into();
+        }
+        let node = if kind == EntryKind::File { contents.remove(&row.file_id) } else { None };
+        let size = match &node {
+            Some(node @ Node { layer: Some(Layer::Locked { .. }), .. }) => content::plain(reader, node, Some(record.size))?.1,
+            Some(node) => node.size(),
+            None => 0,
+        };
+        items.push(Item {
+            domain: domain.clone(),
+            path: row.path.into_bytes(),
+            kind,
+            size,
+            claimed: (kind == EntryKind::File).then_some(record.size),
+            mode: record.mode,
+            owner: (record.user_id as u32, record.group_id as u32),
+            mtime: (record.modified, 0),
+            target: record.target.unwrap_or_default().into_bytes(),
+            xattrs: record.extended_attributes,
+            node,
+        });
+    }
+    Ok(items)
+}
