@@ -43,7 +43,8 @@ pub fn import(repository: &Repository, folder: &Path, request: &Request<'_>, pro
     let mut scan = scan::scan(&folder, draft.reader(), previous, excluded)?;
 
     // A file that was written while the parent was made may have been written again within the same tick of the clock.
-    let window = parent.as_ref().map(|entry| entry.snapshot.started.0 - 2..=entry.snapshot.finished + 2);
+    let window =
+        parent.as_ref().map(|entry| entry.snapshot.started.0.saturating_sub(2)..=entry.snapshot.finished.saturating_add(2));
     let is_racy = |mtime: i64| window.as_ref().is_none_or(|window| window.contains(&mtime));
     look::look(&mut scan, &draft, &is_racy);
 

@@ -1,5 +1,5 @@
 //! A folder comes out as it went in, a second run reads only what is new, and whatever happens meanwhile is noticed.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -50,7 +50,7 @@ fn write(path: &Path, bytes: &[u8]) {
 }
 
 fn node(repository: &Repository, saved: &Saved, path: &str) -> Option<Node> {
-    find(&*repository.reader().unwrap(), &saved.snapshot.root, path.as_bytes()).unwrap()
+    find(&repository.reader().unwrap(), &saved.snapshot.root, path.as_bytes()).unwrap()
 }
 
 fn text(repository: &Repository, saved: &Saved, path: &str) -> String {
@@ -373,7 +373,7 @@ fn folders_deeper_than_any_path_are_kept_up_to_five_hundred() {
     let found: Vec<_> = saved.snapshot.problems.iter().map(|p| (p.kind, p.severity)).collect();
     assert_eq!(found, [(ProblemKind::HostileName, Severity::Loss)]);
     let mut deepest = 0;
-    walk(&*repository.reader().unwrap(), &saved.snapshot.root, &mut |found| {
+    walk(&repository.reader().unwrap(), &saved.snapshot.root, &mut |found| {
         deepest = deepest.max(1 + found.path.iter().filter(|&&b| b == b'/').count());
         Ok(true)
     })

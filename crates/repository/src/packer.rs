@@ -21,6 +21,27 @@ const MOST_WAITING: usize = 8;
 /// After so many packs an index file makes them count, so that a killed run is not repeated from the start.
 const PACKS_PER_INDEX: usize = 16;
 
+/// Buffers of the size of a pack that go round: the system would clear fresh ones page by page, which costs as much as sealing them.
+#[derive(Default)]
+pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    /// No more are kept than can be in use: one being filled, two being sealed with their sealed forms, one on its way.
+    const MOST: usize = 4;
+
+    fn take(&self) -> Vec<u8> {
+        let kept = self.0.lock().unwrap_or_else(|e| e.into_inner()).pop();
+        kept.unwrap_or_else(|| Vec::with_capacity(PACK_TARGET + (1 << 20)))
+    }
+
+    fn give_back(&self, buffer: Vec<u8>) {
+        let mut kept = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        if kept.len() < Self::MOST && buffer.capacity() >= PACK_TARGET {
+            kept.push(buffer);
+        }
+    }
+}
+
 /// A compressed segment on its way into a pack.
 pub(crate) struct Packed {
     pub(crate) segment: Segment,
@@ -33,11 +54,13 @@ pub(crate) struct PackBuilder {
     directory: Directory,
     chunks: usize,
     waiting: Vec<Packed>,
+    buffers: Arc<Buffers>,
 }
 
 impl PackBuilder {
-    pub(crate) fn new(kind: ChunkKind) -> PackBuilder {
-        PackBuilder { body: Vec::new(), directory: Directory { kind, segments: Vec::new() }, chunks: 0, waiting: Vec::new() }
+    pub(crate) fn new(kind: ChunkKind, buffers: Arc<Buffers>) -> PackBuilder {
+        let directory = Directory { kind, segments: Vec::new() };
+        PackBuilder { body: Vec::new(), directory, chunks: 0, waiting: Vec::new(), buffers }
     }
 
     /// Adds a segment. Gives the pack that became full by it, if one did.
@@ -66,13 +89,17 @@ impl PackBuilder {
     }
 
     fn take(&mut self, packed: Packed) {
+        if self.body.capacity() == 0 && self.directory.kind == ChunkKind::Data {
+            self.body = self.buffers.take();
+            self.body.clear();
+        }
         self.body.extend_from_slice(&packed.stored);
         self.chunks += packed.segment.chunks.len();
         self.directory.segments.push(packed.segment);
     }
 
     fn close(&mut self) -> FullPack {
-        let mut next = PackBuilder::new(self.directory.kind);
+        let mut next = PackBuilder::new(self.directory.kind, self.buffers.clone());
         for packed in std::mem::take(&mut self.waiting) {
             match next.fits(&packed) {
                 true => next.take(packed),
@@ -92,13 +119,15 @@ pub(crate) struct FullPack {
 
 impl FullPack {
     /// Seals the pack on all cores. What comes out was opened again and compared.
-    pub(crate) fn seal(self, keys: &Keys) -> Result<SealedPack> {
+    pub(crate) fn seal(self, keys: &Keys, buffers: &Buffers) -> Result<SealedPack> {
         let stream = lay_out(self.body, &self.directory.to_tail()?, PACK_FRAMES);
         let sealer = Sealer::new(Kind::Pack, keys, PACK_FRAMES, &stream)?;
         let header = sealer.header_bytes();
         let step = (1 << PACK_FRAMES) + TAG;
         let frames = stream.len() >> PACK_FRAMES;
-        let mut bytes = vec![0; header.len() + frames * step];
+        let mut bytes = buffers.take();
+        // What an earlier pack left in it is overwritten to the last byte.
+        bytes.resize(header.len() + frames * step, 0);
         bytes[..header.len()].copy_from_slice(&header);
         bytes[header.len()..]
             .par_chunks_mut(step)
@@ -108,6 +137,7 @@ impl FullPack {
             .try_for_each_init(Vec::new, |scratch, (number, (stored, plain))| {
                 sealer.seal(number as u32, plain, stored, scratch)
             })?;
+        buffers.give_back(stream);
         let name = FileName::of(&bytes);
         let (frames, header_len) = (frames as u32, header.len() as u32);
         Ok(SealedPack { bytes, entry: IndexedPack { name, frames, header_len, directory: self.directory } })
@@ -140,12 +170,12 @@ pub(crate) struct Uploaded {
 }
 
 impl Uploader {
-    pub(crate) fn start(store: Arc<dyn Store>, keys: Arc<Keys>) -> Uploader {
+    pub(crate) fn start(store: Arc<dyn Store>, keys: Arc<Keys>, buffers: Arc<Buffers>) -> Uploader {
         let (sender, receiver) = sync_channel(1);
         let failed = Arc::new(Mutex::new(None));
         let first_error = failed.clone();
         let thread = std::thread::spawn(move || {
-            let outcome = upload(&receiver, &*store, &keys);
+            let outcome = upload(&receiver, &*store, &keys, &buffers);
             if let Err(error) = &outcome {
                 *first_error.lock().unwrap_or_else(|e| e.into_inner()) = Some(error.to_string());
             }
@@ -174,7 +204,7 @@ impl Uploader {
     }
 }
 
-fn upload(packs: &Receiver<SealedPack>, store: &dyn Store, keys: &Keys) -> Result<Uploaded> {
+fn upload(packs: &Receiver<SealedPack>, store: &dyn Store, keys: &Keys, buffers: &Buffers) -> Result<Uploaded> {
     let mut pending = IndexFile::default();
     let mut uploaded = Uploaded { index_bytes: 0 };
     let mut put_index = |pending: &mut IndexFile| -> Result<()> {
@@ -187,6 +217,7 @@ fn upload(packs: &Receiver<SealedPack>, store: &dyn Store, keys: &Keys) -> Resul
     };
     for pack in packs {
         store.put(&names::file(names::PACKS, pack.entry.name), &pack.bytes)?;
+        buffers.give_back(pack.bytes);
         pending.packs.push(pack.entry);
         if pending.packs.len() >= PACKS_PER_INDEX {
             put_index(&mut pending)?;

@@ -4,6 +4,7 @@
 //! kind of content, shared by whoever needs one. A full segment is compressed as a task of its own; when too many wait, whoever
 //! filled it does the work, so memory has a bound: a handful of segments, two packs being sealed, two on their way to the store.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -18,7 +19,7 @@ use russet_store::Store;
 use crate::chunk::{Cut, Gear, Hint, SNIFF, Style};
 use crate::content::ContentBuilder;
 use crate::index::Index;
-use crate::packer::{FullPack, PackBuilder, Packed, Uploader};
+use crate::packer::{Buffers, FullPack, PackBuilder, Packed, Uploader};
 use crate::{RepositoryError, Result};
 
 /// zstd level of everything that is compressed.
@@ -69,6 +70,7 @@ pub(crate) struct Pipeline {
     open: [Mutex<Vec<OpenSegment>>; 3],
     packs: [Mutex<Option<PackBuilder>>; 2],
     uploader: Mutex<Option<Arc<Uploader>>>,
+    buffers: Arc<Buffers>,
     tasks: AtomicUsize,
     most_tasks: usize,
     idle: (Mutex<()>, Condvar),
@@ -78,12 +80,15 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn start(store: Arc<dyn Store>, keys: Arc<Keys>, index: Arc<Index>) -> Arc<Pipeline> {
+        let buffers = Arc::<Buffers>::default();
+        let builder = |kind| Mutex::new(Some(PackBuilder::new(kind, buffers.clone())));
         Arc::new(Pipeline {
             gear: Gear::new(keys.writing.chunker_table()),
             claimed: Default::default(),
             open: Default::default(),
-            packs: [Mutex::new(Some(PackBuilder::new(ChunkKind::Data))), Mutex::new(Some(PackBuilder::new(ChunkKind::Tree)))],
-            uploader: Mutex::new(Some(Arc::new(Uploader::start(store, keys.clone())))),
+            packs: [builder(ChunkKind::Data), builder(ChunkKind::Tree)],
+            uploader: Mutex::new(Some(Arc::new(Uploader::start(store, keys.clone(), buffers.clone())))),
+            buffers,
             tasks: AtomicUsize::new(0),
             most_tasks: 2 * rayon::current_num_threads(),
             idle: Default::default(),
@@ -183,7 +188,7 @@ impl Pipeline {
 
     /// Holds no lock while it seals: the worker may take up another task of this run meanwhile.
     fn seal_and_send(&self, full: FullPack) -> Result<()> {
-        let sealed = full.seal(&self.keys)?;
+        let sealed = full.seal(&self.keys, &self.buffers)?;
         self.counters.stored_bytes.fetch_add(sealed.stored_len(), Ordering::Relaxed);
         let uploader = lock(&self.uploader).clone();
         match uploader {
@@ -242,15 +247,33 @@ fn merge(open: Vec<OpenSegment>) -> Vec<OpenSegment> {
     merged
 }
 
+thread_local! {
+    /// Contexts are large, so each worker keeps its own.
+    static COMPRESSORS: RefCell<Option<[zstd::bulk::Compressor<'static>; 2]>> = const { RefCell::new(None) };
+}
+
+/// Runs one of this worker's compressors: the quick one for samples or the one for segments.
+fn with_compressor(quick: bool, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    COMPRESSORS.with_borrow_mut(|kept| {
+        if kept.is_none() {
+            *kept = Some([zstd::bulk::Compressor::new(LEVEL)?, zstd::bulk::Compressor::new(1)?]);
+        }
+        match kept {
+            Some(compressors) => compressors[usize::from(quick)].compress(bytes),
+            None => Err(std::io::ErrorKind::OutOfMemory.into()),
+        }
+    })
+}
+
 /// Compresses a segment if it is worth it, unpacks it again and compares.
 fn compress(open: OpenSegment, try_hard: bool) -> Result<Packed> {
     let OpenSegment { raw, chunks } = open;
     let raw_len = raw.len() as u32;
     if try_hard && looks_compressible(&raw) {
         let failed = FormatError::CheckAfterEncode { what: "compressing a segment" };
-        let stored = zstd::bulk::compress(&raw, LEVEL).map_err(|_| failed.clone())?;
+        let stored = with_compressor(false, &raw).map_err(|_| failed.clone())?;
         if stored.len() < raw.len() - raw.len() / 64 {
-            if unpack_segment(Codec::Zstd, &stored, raw_len)? != raw {
+            if unpack_segment(Codec::Zstd, &stored, raw_len).as_ref() != Ok(&raw) {
                 return Err(failed.into());
             }
             let stored_len = stored.len() as u32;
@@ -267,7 +290,7 @@ fn looks_compressible(raw: &[u8]) -> bool {
         return true;
     }
     let sample: Vec<u8> = (0..4).flat_map(|n| &raw[(raw.len() - SAMPLE) / 3 * n..][..SAMPLE]).copied().collect();
-    zstd::bulk::compress(&sample, 1).is_ok_and(|packed| packed.len() < sample.len() - sample.len() / 32)
+    with_compressor(true, &sample).is_ok_and(|packed| packed.len() < sample.len() - sample.len() / 32)
 }
 
 /// Takes one content, piece by piece, from one thread.

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use russet_repository::format::tree::Node;
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, Uid};
 use rustix::fs::{
     chownat, fchmod, fchown, fstat, fstatvfs, ftruncate, futimens, linkat, openat, statat, symlinkat, unlinkat, utimensat,
 };
@@ -95,20 +95,14 @@ impl TargetError {
 pub type Result<T, E = TargetError> = std::result::Result<T, E>;
 
 /// How files are written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// Replace files that are there already.
     pub overwrite: bool,
     /// Restore owners, the bits that lend them, and the attributes that belong to the system. Only root can.
     pub owners: bool,
-    /// Use only names that every system can hold.
+    /// Use only names that every system can hold, even where this disk could hold others.
     pub portable: bool,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options { overwrite: false, owners: false, portable: cfg!(windows) }
-    }
 }
 
 /// What a file has beside its name and content.
@@ -222,7 +216,7 @@ impl Target {
         Ok(Target {
             path: dir.to_owned(),
             options: Options { owners: options.owners && rustix::process::geteuid().is_root(), ..options },
-            names: Names { portable: options.portable, longest },
+            names: Names { portable: options.portable || cfg!(windows), longest },
             folders: Folders::new(root, fresh),
             made,
             buffers: Mutex::default(),
@@ -509,23 +503,29 @@ impl Target {
             // A hole at the end is nothing that was written.
             ftruncate(file, at).map_err(|error| fail(error.into()))?;
         }
-        self.set_attributes(file, attributes, 0o600, &shown(components)).map_err(fail)?;
+        // Some disks hold contents only. A file without its date is better than none.
+        let shown = shown(components);
+        if let Err(error) = self.set_attributes(file, attributes, 0o600, &shown) {
+            self.skip(&shown, &format!("its attributes: {error}"));
+        }
         Ok(at)
     }
 
     /// Sets everything that a file or directory has beside its content; the date last.
+    #[allow(clippy::unnecessary_cast, reason = "modes are of another type on other systems")]
     fn set_attributes(&self, file: &File, attributes: &Attributes, unknown_mode: u32, shown: &str) -> io::Result<()> {
         self.set_xattrs(file, attributes, shown);
+        let mut owned = Ok(());
         if self.options.owners {
             let (uid, gid) = owner(attributes.owner);
-            fchown(file, uid, gid)?;
+            owned = fchown(file, uid, gid);
         }
-        // The bits that lend the owner's rights would lend those of whoever restores.
-        let mask = if self.options.owners { 0o7777 } else { 0o777 };
+        // Without its owner, the bits that lend the owner's rights would lend those of whoever restores.
+        let mask = if self.options.owners && owned.is_ok() { 0o7777 } else { 0o777 };
         let mode = if attributes.mode == 0 { unknown_mode } else { attributes.mode & mask };
-        fchmod(file, Mode::from_raw_mode(mode))?;
+        let moded = fchmod(file, Mode::from_raw_mode(mode as RawMode));
         futimens(file, &times(attributes.mtime))?;
-        Ok(())
+        Ok(owned.and(moded)?)
     }
 
     fn set_xattrs(&self, file: &File, attributes: &Attributes, shown: &str) {
@@ -574,6 +574,7 @@ impl Target {
 }
 
 /// The attributes of a file that was placed.
+#[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
 fn attributes_of(file: &File) -> io::Result<Attributes> {
     let stat = fstat(file)?;
     let mut xattrs = Vec::new();
@@ -584,8 +585,8 @@ fn attributes_of(file: &File) -> io::Result<Attributes> {
         }
     }
     let sparse = (stat.st_blocks as u64).saturating_mul(512) < stat.st_size as u64;
-    let mtime = (stat.st_mtime, stat.st_mtime_nsec as u32);
-    Ok(Attributes { mode: stat.st_mode, mtime, owner: (stat.st_uid, stat.st_gid), xattrs, sparse })
+    let mtime = (stat.st_mtime as i64, stat.st_mtime_nsec as u32);
+    Ok(Attributes { mode: stat.st_mode as u32, mtime, owner: (stat.st_uid, stat.st_gid), xattrs, sparse })
 }
 
 /// How a file got a name, or did not.

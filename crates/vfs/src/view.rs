@@ -12,7 +12,7 @@ use russet_apple_format::cipher_stream::DecryptReader;
 use russet_apple_format::database::Database;
 use russet_apple_format::domain::Domain;
 use russet_apple_format::mbdb::Mbdb;
-use russet_apple_format::row::parse_file_id;
+use russet_apple_format::row::{file_id_text, parse_file_id};
 use russet_apple_format::{FileKey, ManifestIndex, MbFile, RowKind};
 use russet_repository::format::snapshot::{Snapshot, Source};
 use russet_repository::format::tree::{Layer, Node, NodeKind};
@@ -135,6 +135,19 @@ impl View {
             Ok(true)
         })?;
         Ok(View { reader, snapshot: snapshot.clone(), items, unlocked_apple: false })
+    }
+
+    /// What the files of a snapshot's tree are called by the manifest in it: domain and path, by the path in the tree.
+    pub fn names(reader: &Reader, snapshot: &Snapshot) -> Result<HashMap<Vec<u8>, (String, String)>> {
+        let manifest = manifest(reader, snapshot)?;
+        let rows = manifest.rows().map_err(|source| VfsError::Apple { file: "Manifest.db", source })?;
+        let mut names = HashMap::new();
+        for row in rows.flatten().filter(|row| row.kind() == RowKind::File) {
+            let id = file_id_text(&row.file_id).into_bytes();
+            names.insert([&id[..2], b"/", &id[..]].concat(), (row.domain.clone(), row.path.clone()));
+            names.insert(id, (row.domain, row.path));
+        }
+        Ok(names)
     }
 
     /// Everything, in the order of domain and path.

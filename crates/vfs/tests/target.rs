@@ -1,5 +1,5 @@
 //! Whatever a snapshot holds, it ends up inside the folder that the person named, or not at all.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -95,6 +95,7 @@ fn group((device, inode): Identity, home: u64) -> u64 {
 }
 
 /// A node with what `stat` says.
+#[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
 pub(super) fn node_of(name: &[u8], kind: NodeKind, stat: &Stat) -> Node {
     Node { mode: stat.st_mode as u32, uid: stat.st_uid, gid: stat.st_gid, mtime: mtime(stat), ..Node::new(name, kind) }
 }

@@ -23,6 +23,7 @@ const DEEPEST: usize = 500;
 /// A device's number and a file's on it.
 pub(super) type Identity = (u64, u64);
 
+#[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
 pub(super) fn identity(stat: &Stat) -> Identity {
     (stat.st_dev as u64, stat.st_ino)
 }

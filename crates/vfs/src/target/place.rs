@@ -19,6 +19,7 @@ const MOST_OPEN: usize = 64;
 /// A device's number and a file's on it.
 pub(super) type Identity = (u64, u64);
 
+#[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
 pub(super) fn identity(stat: &Stat) -> Identity {
     (stat.st_dev as u64, stat.st_ino)
 }
@@ -161,15 +162,15 @@ impl Folders {
         // Folders are few, so whoever makes one keeps the others waiting, and nobody finds one that is not there yet.
         let mut folders = self.folders.write().unwrap_or_else(PoisonError::into_inner);
         let (mut at, from) = descend(&folders);
-        for depth in from..components.len() {
+        for (depth, &component) in components.iter().enumerate().skip(from) {
             let parent = self.fd_in(&folders, at)?;
-            let (fd, name, fresh) = make(parent.as_fd(), components[depth], names, made)?;
-            if name != components[depth] {
+            let (fd, name, fresh) = make(parent.as_fd(), component, names, made)?;
+            if name != component {
                 renamed(depth + 1, &name);
             }
             self.made.fetch_add(u64::from(fresh), Ordering::Relaxed);
             let child = folders.len();
-            let wanted = components[depth].to_vec();
+            let wanted = component.to_vec();
             folders[at].children.insert(wanted.clone(), child);
             let folder = Folder { parent: at, depth: depth + 1, wanted, name, children: HashMap::new(), attributes: None, fresh };
             folders.push(folder);
