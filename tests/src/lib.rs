@@ -1,5 +1,5 @@
 //! What the stories in `tests/` share: a repository in memory, an import, and folders to compare.
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, clippy::print_stderr)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub fn open(store: impl Store + 'static) -> Repository {
 /// The Apple backup in a folder, or in the only folder in it.
 pub fn apple_folder(path: &Path) -> AppleFolder {
     match source::inspect(path).unwrap() {
-        Found::Apple(folder) => folder,
+        Found::Apple(folder) => *folder,
         Found::Several(mut folders) if folders.len() == 1 => folders.remove(0),
         other => panic!("{} is {other:?}", path.display()),
     }

@@ -57,7 +57,12 @@ fn what_a_killed_backup_had_stored_is_not_stored_again() {
     back_up(&Repository::open(Arc::new(dying), PASSWORD, None).unwrap(), &folder, "specimen", 1).unwrap_err();
     assert!(disk.names().iter().any(|n| n.as_str().starts_with("index/")), "{:?}", disk.names());
     let again = back_up(&open(disk), &folder, "specimen", 2).unwrap();
-    assert!(again.snapshot.new_bytes * 20 < whole.snapshot.new_bytes, "{} of {}", again.snapshot.new_bytes, whole.snapshot.new_bytes);
+    assert!(
+        again.snapshot.new_bytes * 20 < whole.snapshot.new_bytes,
+        "{} of {}",
+        again.snapshot.new_bytes,
+        whole.snapshot.new_bytes
+    );
 }
 
 /// Everything that can be read out of a repository, or the error that stands in its way.
@@ -104,7 +109,8 @@ fn every_flipped_byte_of_a_small_repository_is_healed_or_named_and_never_gives_w
         for at in tested {
             let damaged = MemoryStore::from(base.clone());
             damaged.corrupt(name, at as u64, 0x20).unwrap();
-            let outcome = catch_unwind(AssertUnwindSafe(|| read_all(&damaged))).unwrap_or_else(|_| panic!("{name} byte {at}: panic"));
+            let outcome =
+                catch_unwind(AssertUnwindSafe(|| read_all(&damaged))).unwrap_or_else(|_| panic!("{name} byte {at}: panic"));
             if let Ok(read) = outcome {
                 assert!(read == truth, "{name} byte {at}: wrong data");
             }
@@ -166,12 +172,20 @@ fn damage_is_named_by_app_and_file_and_the_rest_still_comes_out() {
     let store = MemoryStore::default();
     let repository = create(store.clone());
     let saved = back_up(&repository, &folder, "specimen", 1).unwrap();
-    let pack = store.names().into_iter().filter(|n| n.as_str().starts_with("packs/")).max_by_key(|n| store.len(n).unwrap()).unwrap();
-    store.corrupt(&pack, 100_000, 1).unwrap();
-    let repository = open(store);
+    let pack =
+        store.names().into_iter().filter(|n| n.as_str().starts_with("packs/")).max_by_key(|n| store.len(n).unwrap()).unwrap();
+    // Somewhere in the pack lies the manifest itself; damage elsewhere leaves names to say.
+    let base = store.snapshot();
+    let spoilt = |frame: u64| {
+        let store = MemoryStore::from(base.clone());
+        store.corrupt(&pack, 200 + frame * 65_552, 1).unwrap();
+        let repository = open(store);
+        let names = View::names(&repository.reader().unwrap(), &saved.snapshot).ok()?;
+        Some((repository, names))
+    };
+    let (repository, names) = (0..).find_map(spoilt).unwrap();
     let report = check::check(&repository, &[], Some(100), &Silent).unwrap();
     assert!(report.damaged.iter().any(|d| d.file == pack.as_str()) && !report.touched.is_empty(), "{report:?}");
-    let names = View::names(&repository.reader().unwrap(), &saved.snapshot).unwrap();
     assert!(report.touched.iter().any(|t| names.get(&t.path).is_some_and(|(domain, _)| domain.contains("Domain"))), "{report:?}");
     let out = tempfile::tempdir().unwrap();
     let exported = export(&repository, &saved.snapshot, out.path(), Form::AsItCame, Options::default(), &Silent).unwrap();

@@ -1,7 +1,7 @@
 //! Every generation of whole backup folders from a generator that is not ours, strange cases included: in, and out again bit for bit.
 //!
 //! Skipped, and said so, where `../shared` or Python's `cryptography` is not there.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::collections::HashMap;
 use std::io::Read;

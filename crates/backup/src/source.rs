@@ -17,7 +17,7 @@ const LARGEST_PLIST: u64 = 64 << 20;
 #[derive(Debug)]
 pub enum Found {
     /// One backup in Apple's layout.
-    Apple(AppleFolder),
+    Apple(Box<AppleFolder>),
     /// Several of them side by side.
     Several(Vec<AppleFolder>),
     /// Anything else.
@@ -72,7 +72,7 @@ pub fn inspect(path: &Path) -> Result<Found> {
         return Err(BackupError::NotAFolder { path: path.into() });
     }
     if let Some(apple) = apple_folder(path)? {
-        return Ok(Found::Apple(apple));
+        return Ok(Found::Apple(Box::new(apple)));
     }
     let io_error = |source| BackupError::Io { path: path.into(), source };
     let mut children: Vec<PathBuf> = fs::read_dir(path)

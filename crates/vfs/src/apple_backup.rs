@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use rayon::prelude::*;
 use russet_apple_format::manifest::ManifestPlist;
 use russet_apple_format::row::parse_file_id;
-use russet_apple_format::{ClassKeys, Kek, Keybag, ManifestIndex, MbFile, RowKind, mbdb};
+use russet_apple_format::{ClassKeys, Kek, Keybag, ManifestIndex, MbFile, mbdb};
 use russet_repository::format::id::hex;
 use russet_repository::format::snapshot::{Snapshot, Source};
 use russet_repository::format::tree::{Layer, Node, NodeKind};
@@ -214,6 +214,5 @@ fn class_keys(repository: &Repository, snapshot: &Snapshot, manifest: &ManifestP
 
 fn claimed_sizes(manifest: &ManifestIndex) -> Result<HashMap<[u8; 20], u64>> {
     let rows = manifest.rows().map_err(apple("Manifest.db"))?;
-    let files = rows.flatten().filter(|row| row.kind() == RowKind::File);
-    Ok(files.filter_map(|row| Some((row.file_id, manifest.record(&row).ok()?.size))).collect())
+    Ok(rows.flatten().filter_map(|row| Some((row.file_id, manifest.record(&row).ok()?.size))).collect())
 }

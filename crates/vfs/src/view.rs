@@ -142,7 +142,7 @@ impl View {
         let manifest = manifest(reader, snapshot)?;
         let rows = manifest.rows().map_err(|source| VfsError::Apple { file: "Manifest.db", source })?;
         let mut names = HashMap::new();
-        for row in rows.flatten().filter(|row| row.kind() == RowKind::File) {
+        for row in rows.flatten() {
             let id = file_id_text(&row.file_id).into_bytes();
             names.insert([&id[..2], b"/", &id[..]].concat(), (row.domain.clone(), row.path.clone()));
             names.insert(id, (row.domain, row.path));
@@ -359,6 +359,8 @@ fn apple_items(reader: &Reader, snapshot: &Snapshot) -> Result<Vec<Item>> {
             RowKind::File => EntryKind::File,
             RowKind::Directory => EntryKind::Directory,
             RowKind::Symlink => EntryKind::Symlink,
+            // A row that a phone had not finished with, or that another tool wrote: a file if there is a content.
+            RowKind::Other(_) if contents.contains_key(&row.file_id) => EntryKind::File,
             RowKind::Other(_) => continue,
         };
         if *domain != *row.domain {

@@ -228,19 +228,15 @@ impl Run<'_> {
                     }
                     RowKind::File => {}
                 }
-                match contents.get(&row.file_id) {
-                    // Two rows of one id: the first has it.
-                    Some(&file) if std::mem::replace(&mut named[file], true) => {}
-                    // The workers are gone only if one of them failed, and `join` says how.
-                    Some(&file) => {
-                        if sender.send(Job { row, file }).is_err() {
-                            break;
-                        }
-                    }
-                    None if row.kind() == RowKind::File => {
+                let Some(&file) = contents.get(&row.file_id) else {
+                    if row.kind() == RowKind::File {
                         self.problem(ProblemKind::Missing, Severity::Loss, shown(&row), String::new());
                     }
-                    None => {}
+                    continue;
+                };
+                // Of two rows of one id the first has it. The workers are gone only if one of them failed, and `join` says how.
+                if !std::mem::replace(&mut named[file], true) && sender.send(Job { row, file }).is_err() {
+                    break;
                 }
             }
             drop(sender);
@@ -292,8 +288,8 @@ impl Run<'_> {
     fn judge(&self, node: &Node, file: &Scanned, has_key: bool, claimed: Option<u64>, path: &str) {
         let plain = match (&node.layer, has_key) {
             (Some(Layer::Locked { .. }), _) => {
-                let cut =
-                    claimed.is_some_and(|claimed| file.len < stored_len(claimed) && claimed < 1 << 39 && file.len % 16 != 0);
+                let cut = claimed
+                    .is_some_and(|claimed| file.len < stored_len(claimed) && claimed < 1 << 39 && !file.len.is_multiple_of(16));
                 let (kind, severity) = match cut {
                     true => (ProblemKind::Cut, Severity::Loss),
                     false => (ProblemKind::KeptAsItCame, Severity::Note),
