@@ -94,3 +94,23 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     }
     Some(found)
 }
+
+/// What every file of every snapshot is called and what is in it (BLAKE3 of the plaintext), as a person sees it.
+pub fn contents(repository: &Repository) -> BTreeMap<String, String> {
+    let mut contents = BTreeMap::new();
+    for (number, entry) in repository.snapshots().unwrap().entries.iter().enumerate() {
+        let view = russet_vfs::View::open(repository.reader().unwrap(), &entry.snapshot).unwrap();
+        for item in view.items() {
+            let hash = match view.read(item) {
+                Ok(mut plain) => {
+                    let mut hasher = blake3::Hasher::new();
+                    std::io::copy(&mut plain, &mut hasher).unwrap();
+                    hasher.finalize().to_hex().to_string()
+                }
+                Err(_) => format!("{:?}", item.kind),
+            };
+            contents.insert(format!("{number} {:?}", item.shown()), hash);
+        }
+    }
+    contents
+}

@@ -120,6 +120,9 @@ fn every_flipped_byte_of_a_small_repository_is_healed_or_named_and_never_gives_w
     }
 }
 
+/// The files of a store.
+type Files = BTreeMap<Name, Vec<u8>>;
+
 #[test]
 fn cut_swapped_duplicated_and_foreign_files_are_sentences_and_never_wrong_data() {
     let (_scratch, folder) = specimen(1);
@@ -130,7 +133,7 @@ fn cut_swapped_duplicated_and_foreign_files_are_sentences_and_never_wrong_data()
     let (base, foreign) = (store.snapshot(), other.snapshot());
     let truth = read_all(&store).unwrap();
     let mut cases: Vec<(String, MemoryStore)> = Vec::new();
-    let mut case = |what: String, change: &dyn Fn(&mut BTreeMap<Name, Vec<u8>>)| {
+    let mut case = |what: String, change: &dyn Fn(&mut Files)| {
         let mut files = base.clone();
         change(&mut files);
         cases.push((what, MemoryStore::from(files)));
