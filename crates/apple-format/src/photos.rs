@@ -23,7 +23,11 @@ pub fn originals(reader: impl Read, len: u64) -> Result<Vec<String>> {
         let mut rows = statement.query([]).map_err(fail)?;
         let mut paths = Vec::new();
         while let Some(row) = rows.next().map_err(fail)? {
-            let text = |at| Ok::<_, Error>(String::from_utf8_lossy(row.get_ref(at).map_err(fail)?.as_bytes().unwrap_or_default()).into_owned());
+            let text = |at| {
+                Ok::<_, Error>(
+                    String::from_utf8_lossy(row.get_ref(at).map_err(fail)?.as_bytes().unwrap_or_default()).into_owned(),
+                )
+            };
             paths.push(format!("Media/{}/{}", text(0)?, text(1)?));
             if paths.len() > MOST {
                 return Err(Error::TooLarge { what: WHAT, size: MOST as u64 + 1, limit: MOST as u64 });

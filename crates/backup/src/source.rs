@@ -123,7 +123,7 @@ fn apple_folder(path: &Path) -> Result<Option<AppleFolder>> {
         encrypted: manifest.as_ref().is_some_and(ManifestPlist::is_encrypted),
         last_backup: info.as_ref().and_then(|i| i.last_backup_date).or_else(|| manifest.as_ref().and_then(|m| m.date())),
         layout,
-        finished: status.as_ref().map(Status::is_finished),
+        finished: status.as_ref().filter(|s| s.snapshot_state.is_some()).map(Status::is_finished),
         path: path.into(),
         info,
         manifest,

@@ -9,7 +9,7 @@ use russet_format::id::FileName;
 use russet_format::index::{IndexFile, IndexedPack};
 use russet_format::key::Keys;
 use russet_format::pack::{ChunkKind, Directory, PACK_FRAMES, PACK_TARGET, Segment};
-use russet_format::seal::{Sealer, TAG, lay_out};
+use russet_format::seal::{Sealer, TAG, frames_for, lay_out};
 use russet_format::{Kind, seal};
 use russet_store::Store;
 
@@ -18,6 +18,8 @@ use crate::{RepositoryError, Result};
 
 /// Segments that did not fit wait for the next pack, so that this one can be filled by smaller ones.
 const MOST_WAITING: usize = 8;
+/// A large pack with no more padding than this is closed at once.
+const LITTLE_PADDING: usize = 40 << 10;
 /// After so many packs an index file makes them count, so that a killed run is not repeated from the start.
 const PACKS_PER_INDEX: usize = 16;
 
@@ -64,13 +66,18 @@ impl PackBuilder {
     }
 
     /// Adds a segment. Gives the pack that became full by it, if one did.
+    ///
+    /// Stored lengths are Padmé lengths, half a MiB apart near the target, so a pack is closed as soon as it is large and ends just
+    /// below one of them.
     pub(crate) fn add(&mut self, packed: Packed) -> Option<FullPack> {
-        if self.fits(&packed) {
-            self.take(packed);
-            return None;
+        if !self.fits(&packed) {
+            self.waiting.push(packed);
+            return (self.waiting.len() >= MOST_WAITING).then(|| self.close());
         }
-        self.waiting.push(packed);
-        (self.waiting.len() >= MOST_WAITING).then(|| self.close())
+        self.take(packed);
+        let len = self.len();
+        let padding = (frames_for(len, 0, PACK_FRAMES) << PACK_FRAMES) - len;
+        (len >= PACK_TARGET / 4 * 3 && padding <= LITTLE_PADDING).then(|| self.close())
     }
 
     /// Gives what is left, as one or two packs.
@@ -82,10 +89,13 @@ impl PackBuilder {
         packs
     }
 
+    /// How long body and directory will be, rather too long than too short: an id does not compress, lengths and counts nearly vanish.
+    fn len(&self) -> usize {
+        self.body.len() + 64 + 33 * self.chunks + 8 * self.directory.segments.len()
+    }
+
     fn fits(&self, packed: &Packed) -> bool {
-        // An id does not compress; lengths and counts nearly vanish.
-        let directory = 64 + 34 * (self.chunks + packed.segment.chunks.len()) + 8 * self.directory.segments.len();
-        self.body.is_empty() || self.body.len() + packed.stored.len() + directory + 4 <= PACK_TARGET
+        self.body.is_empty() || self.len() + packed.stored.len() + 33 * packed.segment.chunks.len() + 8 <= PACK_TARGET
     }
 
     fn take(&mut self, packed: Packed) {

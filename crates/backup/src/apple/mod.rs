@@ -20,7 +20,7 @@ use russet_apple_format::cipher_stream::DecryptReader;
 use russet_apple_format::database::Database;
 use russet_apple_format::mbdb::Mbdb;
 use russet_apple_format::{ClassKeys, Error as AppleError, FileKey, Keybag, ManifestIndex, Row, RowKind};
-use russet_repository::format::snapshot::{Problem, ProblemKind, Severity, Source};
+use russet_repository::format::snapshot::{Problem, ProblemKind, Severity, Snapshot, Source};
 use russet_repository::format::tree::{Content, Layer, Node, NodeKind};
 use russet_repository::{Draft, Hint, Meta, Phase, Progress, Repository, RepositoryError, Saved, SnapshotEntry};
 
@@ -52,7 +52,7 @@ pub fn import(
     let parent = parent_of(repository, &folder.udid)?;
     let draft = repository.draft()?;
     let before = match &parent {
-        Some(parent) => Before::load(&draft, &parent.snapshot.root)?,
+        Some(parent) => Before::load(&draft, &parent.snapshot)?,
         None => Before::default(),
     };
     progress.phase(Phase::Storing, scan.files.len() as u64, scan.files.iter().map(|f| f.len).sum());
@@ -147,17 +147,21 @@ fn parent_of(repository: &Repository, udid: &str) -> Result<Option<SnapshotEntry
     Ok(repository.snapshots()?.entries.into_iter().rfind(of_this_device))
 }
 
-/// The files of the last snapshot, by folder and name.
+/// The files of the last snapshot, by folder and name, and what was wrong with each, by domain and path.
 #[derive(Default)]
 struct Before {
     folders: HashMap<Vec<u8>, HashMap<Vec<u8>, Node>>,
+    problems: HashMap<String, Vec<Problem>>,
 }
 
 impl Before {
-    fn load(draft: &Draft, root: &Content) -> Result<Before> {
+    fn load(draft: &Draft, snapshot: &Snapshot) -> Result<Before> {
         let mut before = Before::default();
+        for problem in &snapshot.problems {
+            before.problems.entry(problem.path.clone()).or_default().push(problem.clone());
+        }
         // A last snapshot that is damaged costs reading everything, not the run.
-        for node in draft.reader().nodes(root).unwrap_or_default() {
+        for node in draft.reader().nodes(&snapshot.root).unwrap_or_default() {
             match &node.kind {
                 NodeKind::Directory(inner) => {
                     let inner = draft.reader().nodes(inner).unwrap_or_default();
@@ -258,11 +262,14 @@ impl Run<'_> {
     ) -> Result<()> {
         let (row, file) = (&job.row, &self.scan.files[job.file]);
         let record = fingerprint(row);
+        let path = shown(row);
         if let Some(node) = self.unchanged(file, Some(record)) {
+            // What was wrong with it still is.
+            let old = self.before.problems.get(&path).into_iter().flatten().cloned();
+            self.problems.lock().unwrap_or_else(|e| e.into_inner()).extend(old);
             self.done(file, node, file.len);
             return Ok(());
         }
-        let path = shown(row);
         let (mut key, mut digest, mut claimed) = (None, None, None);
         match parse(row) {
             Ok(record) => {
@@ -413,7 +420,7 @@ impl Run<'_> {
         }
         if folder.finished == Some(false) {
             let detail = "the phone had not finished this backup".into();
-            self.problem(ProblemKind::Missing, Severity::Loss, "Status.plist".into(), detail);
+            self.problem(ProblemKind::Cut, Severity::Loss, "Status.plist".into(), detail);
         }
         Ok(())
     }

@@ -1,0 +1,44 @@
+//! The verbs, one file each.
+
+mod backup;
+mod demo;
+mod extract;
+mod info;
+mod key;
+mod ls;
+mod snapshots;
+mod usage;
+mod verify;
+
+use crate::report::{Code, Result};
+use crate::session::Session;
+
+/// What the program can do.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Backup(backup::Args),
+    Snapshots(snapshots::Args),
+    Ls(ls::Args),
+    Usage(usage::Args),
+    Info(info::Args),
+    Extract(extract::Args),
+    Verify(verify::Args),
+    Key(key::Args),
+    Demo(demo::Args),
+}
+
+impl Command {
+    pub(crate) fn run(self, session: &Session) -> Result<Code> {
+        match self {
+            Command::Backup(args) => backup::run(args, session),
+            Command::Snapshots(args) => snapshots::run(&args, session),
+            Command::Ls(args) => ls::run(&args, session),
+            Command::Usage(args) => usage::run(&args, session),
+            Command::Info(args) => info::run(&args, session),
+            Command::Extract(args) => extract::run(&args, session),
+            Command::Verify(args) => verify::run(&args, session),
+            Command::Key(args) => key::run(args, session),
+            Command::Demo(args) => demo::run(&args, session),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `russet snapshots`: every date that is kept.
+
+use serde_json::json;
+
+use crate::facts;
+use crate::json::snapshot_json;
+use crate::progress::Meter;
+use crate::report::{Code, Result};
+use crate::session::Session;
+use crate::text::{Table, count, date, short, size};
+use crate::wanted::{Device, entries, of_device};
+
+/// Lists the snapshots that are kept, oldest first
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  russet snapshots --device \"Anna's iPhone\"")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    device: Device,
+}
+
+pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
+    let meter = Meter::new(&session.out);
+    let repository = session.open(&meter)?;
+    let chosen = of_device(entries(&repository, &session.out)?, args.device.device.as_deref())?;
+    let mut table = Table::new(&["ID", "DATE", "DEVICE OR FOLDER", "IOS", ">FILES", ">SIZE", ">NEW", "STATE"]);
+    for entry in &chosen {
+        let snapshot = &entry.snapshot;
+        table.row([
+            short(&entry.name.hex()).into(),
+            date(snapshot.started.0),
+            facts::title(snapshot).to_owned(),
+            facts::get(snapshot, facts::IOS).unwrap_or("").to_owned(),
+            count(snapshot.files),
+            size(snapshot.bytes),
+            size(snapshot.new_bytes),
+            facts::state(snapshot),
+        ]);
+    }
+    for line in table.lines() {
+        session.out.line(line)?;
+    }
+    if chosen.is_empty() {
+        session.out.say("there are no snapshots yet; `russet backup --from FOLDER` makes one");
+    }
+    session.out.object(&json!({ "snapshots": chosen.iter().map(snapshot_json).collect::<Vec<_>>() }))?;
+    Ok(Code::Done)
+}

@@ -1,0 +1,357 @@
+//! `russet verify`: is everything there, is it what it claims to be, what does any damage touch, and what is to be done?
+
+use std::collections::{BTreeMap, HashMap};
+
+use russet_repository::check::{Report, Touched, check, rot};
+use russet_repository::format::id::FileName;
+use russet_repository::format::key::random;
+use russet_repository::format::snapshot::Source;
+use russet_repository::{DamagedFile, Repository, SnapshotEntry};
+use russet_vfs::View;
+use russet_vfs::rehearse::{Rehearsal, rehearse};
+use serde_json::{Value, json};
+
+use crate::facts;
+use crate::progress::Meter;
+use crate::report::{Code, Result};
+use crate::session::Session;
+use crate::text::{date, plural, short, shorten, size};
+use crate::wanted::{Device, entries, find, of_device};
+
+/// Examples of a kind that are shown; `--json` has all of them.
+const EXAMPLES: usize = 5;
+
+/// Checks that every snapshot that is kept could be given back, and says what any damage touches; nothing is changed
+///
+/// By default it looks at the structure: is every file of the repository there and as long as it must be, does every snapshot find
+/// all its chunks. With --read-data every byte is read, opened, decompressed and compared with its name; the files of phones are
+/// made again in memory as the phone stored them, and their databases are checked.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  russet verify --read-data=10%\n  russet verify --without-password --repo /mnt/disk/russet")]
+pub(crate) struct Args {
+    /// Snapshots to check (ids, `latest` or dates) [default: all]
+    #[arg(value_name = "SNAPSHOT")]
+    snapshots: Vec<String>,
+    #[command(flatten)]
+    device: Device,
+    /// Reads the data too: all of it, or a share of it that is drawn anew each time
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100", value_parser = percent)]
+    read_data: Option<u8>,
+    /// Needs no password: compares every stored file with its name, which finds bit rot
+    #[arg(long, conflicts_with_all = ["snapshots", "device", "read_data"])]
+    without_password: bool,
+}
+
+fn percent(text: &str) -> std::result::Result<u8, String> {
+    let number = text.trim_end_matches('%').parse().ok();
+    number.filter(|number| (1..=100).contains(number)).ok_or_else(|| "a share is a whole number from 1 to 100".to_owned())
+}
+
+pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
+    let meter = Meter::new(&session.out);
+    if args.without_password {
+        return without_password(session, &meter);
+    }
+    let repository = session.open(&meter)?;
+    let all = entries(&repository, &session.out)?;
+    let device = args.device.device.as_deref();
+    let chosen: Vec<SnapshotEntry> = match args.snapshots[..] {
+        [] => of_device(all, device)?,
+        _ => args.snapshots.iter().map(|text| find(&all, text, device)).collect::<Result<_>>()?,
+    };
+    let names: Vec<FileName> = chosen.iter().map(|entry| entry.name).collect();
+    let report = check(&repository, &names, args.read_data, &meter)?;
+    let rehearsal = match args.read_data {
+        Some(percent) => {
+            let seed = u64::from_le_bytes(random()?);
+            Some(rehearse(&repository.reader()?, &chosen, percent, seed, &meter)?)
+        }
+        None => None,
+    };
+    meter.end();
+
+    let touched = by_snapshot(&repository, &chosen, &report, rehearsal.as_ref());
+    let is_damaged = !report.is_sound() || rehearsal.as_ref().is_some_and(|r| !r.failed.is_empty());
+    let came_damaged = rehearsal.as_ref().is_some_and(|r| !r.damaged_databases.is_empty());
+    for line in lines(&report, rehearsal.as_ref(), &touched, is_damaged) {
+        session.out.line(line)?;
+    }
+    session.out.object(&object(&report, rehearsal.as_ref(), &touched, is_damaged))?;
+    Ok(match (is_damaged, came_damaged) {
+        (true, _) => Code::Damage,
+        (false, true) => Code::SourceDamaged,
+        (false, false) => Code::Done,
+    })
+}
+
+fn without_password(session: &Session, meter: &Meter) -> Result<Code> {
+    let rot = rot(&*session.store()?, meter)?;
+    meter.end();
+    session.out.summary(format!(
+        "read      {}, {}, and compared each with its name",
+        plural(rot.files, "file"),
+        size(rot.bytes)
+    ))?;
+    match rot.damaged.is_empty() {
+        true => session.out.summary("sound     nothing is rotten; only the password can show that nothing is missing")?,
+        false => {
+            for line in damaged_lines(&rot.damaged).into_iter().chain(advice(&rot.damaged, false)) {
+                session.out.line(line)?;
+            }
+        }
+    }
+    let damaged: Vec<_> = rot.damaged.iter().map(damaged_json).collect();
+    session.out.object(&json!({ "sound": damaged.is_empty(), "files": rot.files, "bytes": rot.bytes, "damaged": damaged }))?;
+    Ok(if rot.damaged.is_empty() { Code::Done } else { Code::Damage })
+}
+
+/// The files of one snapshot that damage reaches.
+struct Reached<'a> {
+    entry: &'a SnapshotEntry,
+    files: Vec<File>,
+}
+
+struct File {
+    /// The app or domain, as people call it.
+    app: String,
+    /// As a person names it.
+    path: String,
+    why: String,
+    /// It came damaged from the phone, and the repository gives it back as it came.
+    came_so: bool,
+}
+
+fn by_snapshot<'a>(
+    repository: &Repository,
+    chosen: &'a [SnapshotEntry],
+    report: &Report,
+    rehearsal: Option<&Rehearsal>,
+) -> Vec<Reached<'a>> {
+    let mut found: Vec<(FileName, &[u8], &str, bool)> = Vec::new();
+    found.extend(report.touched.iter().map(|Touched { snapshot, path, why }| (*snapshot, &path[..], &why[..], false)));
+    if let Some(rehearsal) = rehearsal {
+        found.extend(rehearsal.failed.iter().map(|(snapshot, path, why)| (*snapshot, &path[..], &why[..], false)));
+        found.extend(rehearsal.damaged_databases.iter().map(|(snapshot, path, why)| (*snapshot, &path[..], &why[..], true)));
+    }
+    let mut of: HashMap<FileName, BTreeMap<&[u8], (&str, bool)>> = HashMap::new();
+    for (snapshot, path, why, came_so) in found {
+        // What two checks found is told once, in the words of the first.
+        of.entry(snapshot).or_default().entry(path).or_insert((why, came_so));
+    }
+    if of.is_empty() {
+        return Vec::new();
+    }
+    let names = Names::of(repository, chosen);
+    let mut reached = Vec::new();
+    for entry in chosen {
+        let Some(paths) = of.remove(&entry.name) else { continue };
+        let files = paths.into_iter().map(|(path, (why, came_so))| {
+            let (app, path) = names.call(path);
+            File { app, path, why: why.to_owned(), came_so }
+        });
+        let mut files: Vec<File> = files.collect();
+        files.sort_by(|a, b| (&a.app, &a.path).cmp(&(&b.app, &b.path)));
+        reached.push(Reached { entry, files });
+    }
+    reached
+}
+
+/// What files are called, by the name that the phone stored them under.
+///
+/// That name is made from domain and path, so the manifest of any snapshot tells it, and a damaged one costs nothing if another is whole.
+struct Names {
+    files: HashMap<Vec<u8>, (String, String)>,
+}
+
+impl Names {
+    fn of(repository: &Repository, snapshots: &[SnapshotEntry]) -> Names {
+        let mut names = Names { files: HashMap::new() };
+        for entry in snapshots {
+            let opened = repository.reader().map_err(Into::into).and_then(|reader| View::open(reader, &entry.snapshot));
+            let Ok(view) = opened else { continue };
+            if view.has_domains() {
+                names.learn(&view);
+            }
+        }
+        names
+    }
+
+    fn learn(&mut self, view: &View) {
+        let labels: HashMap<String, String> = view.usage().into_iter().map(|usage| (usage.name, usage.label)).collect();
+        for item in view.items() {
+            let Some(node) = &item.node else { continue };
+            if self.files.contains_key(&node.name) {
+                continue;
+            }
+            let label = labels.get(&*item.domain).filter(|label| !item.domain.ends_with(label.as_str()));
+            let app = label.map_or_else(|| item.domain.to_string(), |label| format!("{label} ({})", item.domain));
+            self.files.insert(node.name.clone(), (app, item.shown()));
+        }
+    }
+
+    /// The app and the path.
+    fn call(&self, stored: &[u8]) -> (String, String) {
+        let path = String::from_utf8_lossy(stored).into_owned();
+        let name = stored.rsplit(|&b| b == b'/').next().unwrap_or_default();
+        match self.files.get(name) {
+            Some(known) => known.clone(),
+            None if path.is_empty() => (String::new(), "everything in it".into()),
+            None => (String::new(), path),
+        }
+    }
+}
+
+fn lines(report: &Report, rehearsal: Option<&Rehearsal>, touched: &[Reached<'_>], is_damaged: bool) -> Vec<String> {
+    let read = match report.packs_read {
+        0 => "not read; --read-data does".to_owned(),
+        all if all == report.packs => format!("all read, {}", size(report.bytes_read)),
+        some => format!("{some} of them read, {}", size(report.bytes_read)),
+    };
+    let mut lines = vec![format!(
+        "checked   {} with {}, {} ({read})",
+        plural(report.snapshots, "snapshot"),
+        plural(report.files, "file"),
+        plural(report.packs, "pack"),
+    )];
+    if let Some(rehearsal) = rehearsal.filter(|r| r.files > 0) {
+        lines.push(format!(
+            "rebuilt   {}, {}, as the phone stored them; {} checked",
+            plural(rehearsal.files, "file"),
+            size(rehearsal.bytes),
+            plural(rehearsal.databases, "database"),
+        ));
+        if rehearsal.too_large > 0 {
+            lines.push(format!("          {} too large to be checked here", plural(rehearsal.too_large, "database")));
+        }
+    }
+    if report.unindexed > 0 {
+        lines.push(format!(
+            "unused    {} of a run that goes on or was killed; they harm nothing",
+            plural(report.unindexed, "pack")
+        ));
+    }
+    lines.extend(damaged_lines(&report.damaged));
+    for reached in touched {
+        lines.extend(reached_lines(reached));
+    }
+    if is_damaged {
+        lines.extend(advice(&report.damaged, !touched.is_empty()));
+    } else {
+        lines.push("sound     the repository is whole".to_owned());
+    }
+    lines
+}
+
+fn damaged_lines(damaged: &[DamagedFile]) -> Vec<String> {
+    if damaged.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![format!("damaged   {} of the repository:", plural(damaged.len() as u64, "file"))];
+    lines.extend(damaged.iter().map(|d| {
+        // The reason often starts with the name already.
+        let why = d.why.strip_prefix(&d.file).map_or(&*d.why, |rest| rest.trim_start_matches([':', ' ']));
+        let why = why.strip_prefix("is damaged: ").unwrap_or(why);
+        format!("  {}: {why}{}", d.file, if d.healed { "; its second copy serves" } else { "" })
+    }));
+    lines
+}
+
+fn reached_lines(reached: &Reached<'_>) -> Vec<String> {
+    let snapshot = &reached.entry.snapshot;
+    let title = format!("{} of {}, {}", short(&reached.entry.name.hex()), facts::title(snapshot), date(snapshot.started.0));
+    let mut lines = Vec::new();
+    for came_so in [false, true] {
+        let mut apps: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
+        for file in reached.files.iter().filter(|file| file.came_so == came_so) {
+            apps.entry(&file.app).or_default().push(file);
+        }
+        if apps.is_empty() {
+            continue;
+        }
+        lines.push(match came_so {
+            false => format!("touched   snapshot {title}:"),
+            true => format!("came so   snapshot {title} gives back what came, but these databases were damaged already:"),
+        });
+        for (app, files) in apps {
+            let number = plural(files.len() as u64, "file");
+            match (app, snapshot.source) {
+                ("", Source::AppleBackup) => {
+                    lines.push(format!("  in no manifest that can be read, so called as stored: {number}"))
+                }
+                ("", Source::Folder) => {}
+                (app, _) => lines.push(format!("  {app}: {number}")),
+            }
+            lines.extend(files.iter().take(EXAMPLES).map(|file| format!("    {}: {}", file.path, shorten(&file.why))));
+            if files.len() > EXAMPLES {
+                lines.push(format!("    and {} more; --json lists all", files.len() - EXAMPLES));
+            }
+        }
+    }
+    lines
+}
+
+/// What to do next, in the order in which to do it.
+fn advice(damaged: &[DamagedFile], is_touched: bool) -> Vec<String> {
+    let mut steps = Vec::new();
+    if damaged.iter().any(|d| d.healed) {
+        steps.push("where a second copy serves nothing is lost yet: copy `mirror/NAME` over `NAME`, or the other way round");
+    }
+    if damaged.iter().any(|d| !d.healed) {
+        steps.push("do not delete the damaged files: what is left in them can still be read");
+        steps.push("if there is another copy of this repository, copy the files named above from it; their names are made from their bytes, so `russet verify --without-password` says whether they are the right ones");
+    }
+    if is_touched {
+        steps.push("keep the phone and the folders that the touched files came from; snapshots and files not named above are whole and can be extracted");
+    }
+    steps.push("look at the disk, its cable and this computer's memory before writing more to it");
+    let numbered = steps.iter().enumerate().map(|(at, step)| format!("  {}. {step}", at + 1));
+    std::iter::once("what to do:".to_owned()).chain(numbered).collect()
+}
+
+fn object(report: &Report, rehearsal: Option<&Rehearsal>, touched: &[Reached<'_>], is_damaged: bool) -> Value {
+    let reached = |reached: &Reached<'_>| {
+        let files: Vec<_> = reached
+            .files
+            .iter()
+            .map(|f| json!({ "app": f.app, "path": f.path, "why": f.why, "came_damaged": f.came_so }))
+            .collect();
+        json!({ "snapshot": reached.entry.name.hex(), "title": facts::title(&reached.entry.snapshot), "files": files })
+    };
+    json!({
+        "sound": !is_damaged,
+        "snapshots": report.snapshots,
+        "files": report.files,
+        "packs": report.packs,
+        "packs_read": report.packs_read,
+        "bytes_read": report.bytes_read,
+        "unindexed_packs": report.unindexed,
+        "rebuilt": rehearsal.map(|r| json!({
+            "files": r.files,
+            "bytes": r.bytes,
+            "databases": r.databases,
+            "too_large": r.too_large,
+            "failed": r.failed.len(),
+            "came_damaged": r.damaged_databases.len(),
+        })),
+        "damaged": report.damaged.iter().map(damaged_json).collect::<Vec<_>>(),
+        "touched": touched.iter().map(reached).collect::<Vec<_>>(),
+    })
+}
+
+fn damaged_json(damaged: &DamagedFile) -> Value {
+    json!({ "file": damaged.file, "why": damaged.why, "healed": damaged.healed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_a_whole_percentage() {
+        assert_eq!(percent("10"), Ok(10));
+        assert_eq!(percent("100%"), Ok(100));
+        for bad in ["0", "101", "-1", "ten", ""] {
+            assert!(percent(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `russet`: the program at the command line. It parses, asks, shows and reports; all work is done by the crates below.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod commands;
+
+mod report;
+mod session;
+
+mod places;
+mod secrets;
+mod strength;
+mod wanted;
+
+mod facts;
+mod json;
+mod out;
+mod progress;
+mod terminal;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use crate::commands::Command;
+use crate::out::Out;
+use crate::report::{Code, Failure};
+use crate::session::{Options, Session};
+
+/// Backs up iPhones and iPads into one encrypted, deduplicated archive that keeps every date.
+#[derive(Debug, Parser)]
+#[command(name = "russet", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    ExitCode::from(run().number())
+}
+
+fn run() -> Code {
+    let example = "Example:\n  russet backup --from ~/MobileSync/Backup\n  russet snapshots";
+    let command = Cli::command().after_help(format!("{}\n\n{example}", Code::help()));
+    let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let session = Session::new(cli.options);
+    match cli.command.run(&session) {
+        Ok(code) => code,
+        Err(failure) => {
+            session.out.failure(&failure);
+            failure.code
+        }
+    }
+}
+
+/// Runs one command line inside this run, as `russet demo` does.
+fn run_line(line: &[&str], mute: bool) -> report::Result<Code> {
+    let cli = Cli::try_parse_from(line).map_err(|error| Failure::new(Code::Unexpected, error.to_string()))?;
+    let session = Session::new(cli.options);
+    cli.command.run(&if mute { session.muted() } else { session })
+}
+
+/// What clap has to say: help that was asked for, or what is wrong with the command line.
+fn usage(error: &clap::Error) -> Code {
+    let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    // The options could not be read, so this is looked for by hand.
+    if !is_help && std::env::args_os().any(|arg| arg == "--json") {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        Out { json: true, quiet: false, mute: false }
+            .failure(&Failure::new(Code::Usage, message).hint("`russet help` says what is possible"));
+    } else {
+        // Nobody reads: nobody to tell.
+        error.print().ok();
+    }
+    if is_help { Code::Done } else { Code::Usage }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,37 @@
+//! The folders that need no naming: where the repository lies, where caches go, and where Apple's programs put their backups.
+
+use std::path::{Path, PathBuf};
+
+use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
+
+/// Where the repository is unless somebody says otherwise.
+pub(crate) fn default_repository() -> Option<PathBuf> {
+    choose_native_strategy().ok().map(|dirs| dirs.data_dir().join("russet").join("repository"))
+}
+
+/// Where to keep what can be built again at any time.
+pub(crate) fn cache() -> Option<PathBuf> {
+    choose_native_strategy().ok().map(|dirs| dirs.cache_dir().join("russet"))
+}
+
+/// Where Finder, iTunes and Apple Devices keep backups on this system. Empty on systems that have none of them.
+pub(crate) fn apple_backups() -> Vec<PathBuf> {
+    let below = |variable: &str, path: &str| std::env::var_os(variable).map(|base| Path::new(&base).join(path));
+    let places = if cfg!(target_os = "macos") {
+        vec![below("HOME", "Library/Application Support/MobileSync/Backup")]
+    } else if cfg!(windows) {
+        vec![below("APPDATA", r"Apple Computer\MobileSync\Backup"), below("USERPROFILE", r"Apple\MobileSync\Backup")]
+    } else {
+        Vec::new()
+    };
+    places.into_iter().flatten().collect()
+}
+
+/// What this computer calls itself.
+pub(crate) fn host() -> String {
+    #[cfg(unix)]
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    #[cfg(not(unix))]
+    let name = std::env::var("COMPUTERNAME").unwrap_or_default();
+    name
+}

@@ -1,0 +1,277 @@
+//! What every command needs: the options that all of them share, and the repository opened with a password.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use russet_repository::format::slot::SlotKind;
+use russet_repository::{KdfChoice, Phase, Progress, Repository, RepositoryError};
+use russet_store::{LocalStore, Store, StoreError};
+use zeroize::Zeroizing;
+
+use crate::out::Out;
+use crate::progress::Meter;
+use crate::report::{Code, Failure, Result};
+use crate::secrets::Source;
+use crate::strength::{Strength, judge};
+use crate::{places, terminal};
+
+/// How often a person may mistype.
+const TRIES: usize = 3;
+
+/// The options that every command takes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// The repository's folder [default: `russet/repository` in your data folder]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "RUSSET_REPO",
+        hide_env_values = true,
+        help_heading = "Options of every command"
+    )]
+    repo: Option<PathBuf>,
+    /// Reads the repository's password from a file; one newline at its end is left out
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Options of every command",
+        conflicts_with = "password_command"
+    )]
+    password_file: Option<PathBuf>,
+    /// Runs a command that prints the repository's password [else: RUSSET_PASSWORD, else the terminal]
+    #[arg(long, global = true, value_name = "COMMAND", help_heading = "Options of every command")]
+    password_command: Option<String>,
+    /// Prints one JSON object on stdout, and errors as JSON on stderr
+    #[arg(long, global = true, help_heading = "Options of every command")]
+    pub(crate) json: bool,
+    /// Prints data and errors only
+    #[arg(long, short, global = true, help_heading = "Options of every command")]
+    pub(crate) quiet: bool,
+}
+
+/// How the password of a new key becomes a key.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub(crate) enum Kdf {
+    /// Argon2id with 256 MiB of memory
+    #[default]
+    Argon2id,
+    /// PBKDF2-HMAC-SHA256 with 2,000,000 rounds, for those who must
+    Pbkdf2,
+}
+
+impl From<Kdf> for KdfChoice {
+    fn from(kdf: Kdf) -> KdfChoice {
+        match kdf {
+            Kdf::Argon2id => KdfChoice::default(),
+            Kdf::Pbkdf2 => KdfChoice::PBKDF2,
+        }
+    }
+}
+
+/// One run of the program.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) out: Out,
+    options: Options,
+}
+
+impl Session {
+    pub(crate) fn new(options: Options) -> Session {
+        Session { out: Out { json: options.json, quiet: options.quiet, mute: false }, options }
+    }
+
+    /// The same, but nothing is printed besides warnings and errors.
+    pub(crate) fn muted(self) -> Session {
+        Session { out: Out { mute: true, ..self.out }, ..self }
+    }
+
+    /// Unix seconds and nanoseconds.
+    pub(crate) fn now() -> (i64, u32) {
+        let now = jiff::Timestamp::now();
+        // A clock before 1970 gives a negative rest, which is not worth keeping.
+        (now.as_second(), now.subsec_nanosecond().try_into().unwrap_or(0))
+    }
+
+    pub(crate) fn unix_now() -> u64 {
+        Session::now().0.try_into().unwrap_or(0)
+    }
+
+    /// The folder of the repository.
+    pub(crate) fn place(&self) -> Result<PathBuf> {
+        match &self.options.repo {
+            Some(path) => Ok(path.clone()),
+            None => places::default_repository().ok_or_else(|| {
+                Failure::new(Code::Usage, "there is no home folder to keep a repository in")
+                    .hint("say where with --repo or RUSSET_REPO")
+            }),
+        }
+    }
+
+    /// The store of a repository that is there.
+    pub(crate) fn store(&self) -> Result<Arc<dyn Store>> {
+        let place = self.place()?;
+        match LocalStore::open(&place) {
+            Ok(store) => Ok(Arc::new(store)),
+            Err(StoreError::NotFound { .. }) => Err(RepositoryError::NoRepository { place: place.display().to_string() }.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The password that exists already.
+    pub(crate) fn password_source(&self) -> Source {
+        Source {
+            what: "repository's password".into(),
+            file: self.options.password_file.clone(),
+            command: self.options.password_command.clone(),
+            variable: "RUSSET_PASSWORD",
+            options: ("--password-file", "--password-command"),
+            code: Code::Password,
+        }
+    }
+
+    /// Opens the repository.
+    pub(crate) fn open(&self, meter: &Meter) -> Result<Repository> {
+        let store = self.store()?;
+        // Nobody should type a password for a folder that holds no repository.
+        if !Repository::exists(&*store)? {
+            return Err(RepositoryError::NoRepository { place: store.describe() }.into());
+        }
+        self.open_store(store, meter)
+    }
+
+    fn open_store(&self, store: Arc<dyn Store>, meter: &Meter) -> Result<Repository> {
+        let source = self.password_source();
+        let cache = places::cache();
+        let try_password = |password: &str| {
+            meter.phase(Phase::DerivingKey, 0, 0);
+            let opened = Repository::open(store.clone(), password.as_bytes(), cache.as_deref());
+            meter.end();
+            opened
+        };
+        if let Some(password) = source.read()? {
+            return Ok(try_password(&password)?);
+        }
+        for left in (0..TRIES).rev() {
+            match try_password(&source.read_or_ask()?) {
+                Err(RepositoryError::WrongPassword { .. }) if left > 0 => self.out.warn("that is not the password; try again"),
+                outcome => return Ok(outcome?),
+            }
+        }
+        Err(source.missing())
+    }
+
+    /// Opens the repository, or makes it if there is none. The recovery key is given once, if one was wanted.
+    pub(crate) fn open_or_create(&self, first: &FirstUse, meter: &Meter) -> Result<(Repository, Option<Zeroizing<String>>)> {
+        let place = self.place()?;
+        match LocalStore::open(&place) {
+            Ok(store) if Repository::exists(&store)? => return Ok((self.open_store(Arc::new(store), meter)?, None)),
+            Ok(store) => refuse_foreign_folder(store.root())?,
+            Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.out.say(format!("making a new repository in {}", place.display()));
+        let password = self.new_password(&self.password_source(), first.weak_password_ok)?;
+        let wants_recovery = first.recovery_key
+            || (terminal::is_there()
+                && !self.out.json
+                && terminal::confirm(
+                    "Without the password nothing can be read again. Make a recovery key to print and keep?",
+                    true,
+                )?);
+        let store = Arc::new(LocalStore::create(&place).map_err(|error| {
+            match error {
+                StoreError::NotFound { .. } => Failure::new(Code::Disk, format!("{} cannot be made", place.display()))
+                    .hint("choose another folder with --repo or RUSSET_REPO"),
+                other => other.into(),
+            }
+        })?);
+        meter.phase(Phase::DerivingKey, 0, 0);
+        let (kdf, now) = (first.kdf.into(), Session::unix_now());
+        let repository = Repository::create(store, password.as_bytes(), kdf, now, places::cache().as_deref())?;
+        let recovery = match wants_recovery {
+            true => Some(repository.add_recovery_key(kdf, now)?.1),
+            false => None,
+        };
+        meter.end();
+        Ok((repository, recovery))
+    }
+
+    /// A password that is to be set: twice if it is typed, and judged.
+    pub(crate) fn new_password(&self, source: &Source, weak_ok: bool) -> Result<Zeroizing<String>> {
+        if let Some(password) = source.read()? {
+            let judgement = judge(&password);
+            if judgement.strength == Strength::None && !weak_ok {
+                return Err(Failure::new(Code::Usage, format!("this password protects nothing: {}", judgement.why))
+                    .hint("several unrelated words make a good one; --weak-password-ok takes it as it is"));
+            }
+            if judgement.strength < Strength::Good && !weak_ok {
+                self.out.warn(format!("this password is weak: {}", judgement.why));
+            }
+            return Ok(password);
+        }
+        if !terminal::is_there() {
+            return Err(source.missing());
+        }
+        loop {
+            let password = terminal::secret("New password: ")?;
+            if password.is_empty() {
+                self.out.warn("an empty password protects nothing");
+                continue;
+            }
+            let judgement = judge(&password);
+            if judgement.strength < Strength::Good && !weak_ok {
+                self.out.warn(format!("this password is weak: {}; several unrelated words make a good one", judgement.why));
+                if judgement.strength == Strength::None || !terminal::confirm("Take it all the same?", false)? {
+                    continue;
+                }
+            }
+            if *terminal::secret("The same again: ")? == *password {
+                return Ok(password);
+            }
+            self.out.warn("the two differ; try again");
+        }
+    }
+
+    /// Shows a recovery key, the one time that it can be shown.
+    pub(crate) fn show_recovery_key(&self, key: &str) -> Result<()> {
+        self.out.say("This recovery key opens everything when the password is lost. It is kept nowhere and never shown again:");
+        self.out.say("print it or write it down, and keep it away from the repository.");
+        self.out.line(key)
+    }
+}
+
+/// What the first run says about the repository that it makes.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct FirstUse {
+    /// First use: how the password becomes a key
+    #[arg(long, value_enum, default_value_t, help_heading = "When the repository is made")]
+    kdf: Kdf,
+    /// First use: makes a recovery key too, and prints it once
+    #[arg(long, help_heading = "When the repository is made")]
+    recovery_key: bool,
+    /// First use: takes a password that is easy to guess
+    #[arg(long, help_heading = "When the repository is made")]
+    weak_password_ok: bool,
+}
+
+/// A repository is not strewn over a folder in which somebody keeps other things.
+fn refuse_foreign_folder(folder: &Path) -> Result<()> {
+    let empty = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    // What a run that was killed before its config leaves behind.
+    let ours = ["mirror", "keys"].iter().any(|name| folder.join(name).is_dir());
+    if empty || ours {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Repository, format!("{} is neither empty nor a repository", folder.display()))
+        .hint("name an empty folder, or one that does not exist yet"))
+}
+
+/// What opens a slot, in a word.
+pub(crate) fn slot_word(kind: SlotKind) -> &'static str {
+    match kind {
+        SlotKind::Password => "password",
+        SlotKind::Recovery => "recovery key",
+    }
+}

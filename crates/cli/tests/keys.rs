@@ -1,0 +1,86 @@
+//! Keys and passwords, from every place that they may come from.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{PASSWORD, Place};
+
+const OTHER: &str = "gravel orchid 7 lantern";
+
+fn with_repository() -> Place {
+    let place = Place::new();
+    let folder = place.some_files();
+    place.done(&["backup", "--from", folder.to_str().unwrap()]);
+    place
+}
+
+#[test]
+fn keys_are_added_listed_changed_and_removed() {
+    let mut place = with_repository();
+    place.write("other.txt", format!("{OTHER}\n"));
+    place.done(&["key", "add", "--label", "laptop", "--new-password-file", "other.txt"]);
+    let keys = place.json(&["key", "list"]);
+    let labels: Vec<_> = keys["keys"].as_array().unwrap().iter().map(|key| key["label"].as_str().unwrap()).collect();
+    assert_eq!(labels, ["first password", "laptop"]);
+
+    place.run(&["key", "remove", "first password"]).failed(2, &["just opened with", "hint:"]);
+    place.run(&["key", "remove", "desk"]).failed(10, &["no key is called desk"]);
+    place.done(&["key", "remove", "first password", "--password-file", "other.txt"]);
+    place.run(&["snapshots"]).failed(5, &["error:", "hint:"]);
+
+    place.set("RUSSET_PASSWORD", OTHER).set("RUSSET_NEW_PASSWORD", PASSWORD);
+    place.done(&["key", "change"]);
+    place.run(&["snapshots"]).failed(5, &[]);
+    place.set("RUSSET_PASSWORD", PASSWORD);
+    place.run(&["key", "remove", "laptop"]).failed(2, &["just opened with"]);
+}
+
+#[test]
+fn a_recovery_key_opens_what_a_lost_password_does_not() {
+    let mut place = Place::new();
+    let folder = place.some_files();
+    let made = place.json(&["backup", "--from", folder.to_str().unwrap(), "--recovery-key", "--kdf", "pbkdf2"]);
+    let key = made["recovery_key"].as_str().unwrap().to_owned();
+    place.set("RUSSET_PASSWORD", &key.to_lowercase()).set("RUSSET_NEW_PASSWORD", OTHER);
+    let changed = place.done(&["key", "change"]);
+    assert!(changed.stderr.contains("recovery key"), "{changed:?}");
+    place.set("RUSSET_PASSWORD", OTHER);
+    let keys = place.json(&["key", "list"]);
+    let mut kinds: Vec<_> = keys["keys"].as_array().unwrap().iter().map(|key| key["kind"].as_str().unwrap()).collect();
+    kinds.sort();
+    assert_eq!(kinds, ["password", "password", "recovery"], "the forgotten password is kept until it is removed");
+    assert!(!place.done(&["key", "list"]).stdout.contains(&key));
+}
+
+#[test]
+fn a_password_comes_from_a_file_before_a_variable_and_never_from_nowhere() {
+    let mut place = with_repository();
+    place.write("wrong.txt", "not it\n");
+    let wrong = place.run(&["snapshots", "--json", "--password-file", "wrong.txt"]);
+    assert_eq!((wrong.code, wrong.stdout.as_str()), (5, ""));
+    let error: serde_json::Value = serde_json::from_str(&wrong.stderr).unwrap();
+    assert_eq!(error["error"]["code"], 5);
+    assert!(error["error"]["message"].is_string() && error["error"]["hint"].is_string(), "{error}");
+
+    place.set("RUSSET_PASSWORD", "");
+    place.run(&["snapshots"]).failed(5, &["no terminal", "--password-file", "--password-command", "RUSSET_PASSWORD"]);
+    place.run(&["snapshots", "--password-file", "gone.txt"]).failed(5, &["gone.txt"]);
+    #[cfg(unix)]
+    {
+        place.done(&["snapshots", "--password-command", &format!("echo '{PASSWORD}'")]);
+        place.run(&["snapshots", "--password-command", "exit 1"]).failed(5, &["--password-command"]);
+    }
+}
+
+#[test]
+fn a_new_password_is_judged() {
+    let mut place = Place::new();
+    let folder = place.some_files();
+    let from = folder.to_str().unwrap();
+    place.set("RUSSET_PASSWORD", "password1");
+    place.run(&["backup", "--from", from]).failed(2, &["protects nothing", "--weak-password-ok"]);
+    assert!(!place.path("repo/config").exists());
+    place.set("RUSSET_PASSWORD", "Tr0ub4dour");
+    let weak = place.done(&["backup", "--from", from]);
+    assert!(weak.stderr.contains("warning: this password is weak"), "{weak:?}");
+}
