@@ -153,7 +153,7 @@ fn an_encrypted_backup_without_its_password_is_kept_as_it_is_and_given_back_whol
     let saved = apple::import(&repository, &folder, Unlock::Without, &request(1, &|| 0), &Silent).unwrap();
     let view = View::open(repository.reader().unwrap(), &saved.snapshot).unwrap();
     assert!(!view.has_domains());
-    assert!(view.coverage().absent.iter().any(|absent| absent.why.contains("without the phone's password")));
+    assert!(view.coverage(u64::MAX).absent.iter().any(|absent| absent.why.contains("without the phone's password")));
     let out = scratch.path().join("out");
     export(&repository, &saved.snapshot, &out, Form::AsItCame, Options::default(), &Silent).unwrap();
     assert_eq!(differences(&written.folder, &out), [""; 0]);
@@ -172,7 +172,7 @@ fn a_plain_backup_names_what_it_lacks_and_an_encrypted_one_has_it() {
         let written = specimen.write(scratch.path(), 1).unwrap();
         let repository = create(MemoryStore::default());
         let saved = back_up(&repository, &written.folder, "pw", 1).unwrap();
-        let coverage = View::open(repository.reader().unwrap(), &saved.snapshot).unwrap().coverage();
+        let coverage = View::open(repository.reader().unwrap(), &saved.snapshot).unwrap().coverage(u64::MAX);
         assert!(coverage.present.iter().any(|p| p.what == "Messages"), "{coverage:?}");
         coverage.absent.iter().any(|absent| absent.what.contains("Health") && absent.what.contains("passwords"))
     };

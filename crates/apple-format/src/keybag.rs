@@ -297,7 +297,8 @@ impl Keybag {
         bag.double_protection = None;
         let kek = kdf::derive(b"", &bag.salt, bag.iterations, None);
         for entry in bag.classes.iter_mut().filter(|entry| entry.needs_password()) {
-            let Some(key) = keys.get(entry.slot(), entry.is_device_bound()) else { continue };
+            // An entry without a key of its own stays without, even if another of its number was opened.
+            let (Some(_), Some(key)) = (&entry.wrapped_key, keys.get(entry.slot(), entry.is_device_bound())) else { continue };
             let wrapped = kek.wrap(key);
             entry.wrapped_key = Some(wrapped);
             for record in entry.records.iter_mut().filter(|record| &record.tag == b"WPKY") {

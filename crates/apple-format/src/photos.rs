@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn pictures_are_listed_and_those_in_the_trash_are_not() {
-        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let mut connection = rusqlite::Connection::open_in_memory().unwrap();
         connection
             .execute_batch(
                 "CREATE TABLE ZASSET (ZDIRECTORY TEXT, ZFILENAME TEXT, ZTRASHEDSTATE INTEGER);

@@ -3,6 +3,8 @@
 //! `FORMAT.md` beside this crate is the text that the code follows, chapter by chapter. The crate turns values into bytes and
 //! back, names them, seals and opens them. It knows no files, no threads and no clock.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod read;
 pub mod write;
 

@@ -9,9 +9,9 @@ use crate::{FormatError, Result};
 /// Frame size of packs: 64 KiB.
 pub const PACK_FRAMES: u8 = 16;
 /// Near this length a pack is closed.
-pub const PACK_TARGET: usize = 32 << 20;
-/// The raw length at which a segment is closed.
-pub const SEGMENT_TARGET: usize = 1 << 20;
+pub const PACK_TARGET: usize = 16 << 20;
+/// The raw length at which a segment of compressible chunks is closed; dense chunks are a segment each.
+pub const SEGMENT_TARGET: usize = 2 << 20;
 /// No segment is longer.
 pub const LONGEST_SEGMENT: usize = 4 << 20;
 /// No chunk is longer.
@@ -72,8 +72,11 @@ impl Directory {
                 Codec::Zstd => 1,
             });
             w.count(segment.chunks.len());
-            for (id, len) in &segment.chunks {
-                w.bytes(&id.0).u32(*len);
+            for (id, _) in &segment.chunks {
+                w.bytes(&id.0);
+            }
+            for (_, len) in &segment.chunks {
+                w.u32(*len);
             }
         }
     }
@@ -96,7 +99,10 @@ impl Directory {
                 1 => Codec::Zstd,
                 other => return Err(bad(&format!("codec {other}"))),
             };
-            let chunks = (0..r.count(36)?).map(|_| Ok((ChunkId(r.array()?), r.u32()?))).collect::<Result<Vec<_>>>()?;
+            let count = r.count(36)?;
+            let ids = r.bytes(32 * count)?.as_chunks::<32>().0;
+            let lens = r.bytes(4 * count)?.as_chunks::<4>().0;
+            let chunks: Vec<_> = ids.iter().zip(lens).map(|(id, len)| (ChunkId(*id), u32::from_le_bytes(*len))).collect();
             end += u64::from(stored_len);
             let sum: u64 = chunks.iter().map(|&(_, len)| u64::from(len)).sum();
             if raw_len as usize > LONGEST_SEGMENT || sum != raw_len.into() || end > stream_len {

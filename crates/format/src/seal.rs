@@ -145,8 +145,11 @@ impl Opener {
         if stored.is_empty() || !stored.len().is_multiple_of(step) {
             return Err(FormatError::invalid("frames", "not a whole number of them"));
         }
+        if u64::from(first) + (stored.len() / step) as u64 > u64::from(self.frames) {
+            return Err(FormatError::invalid("frames", "there are not so many"));
+        }
         let mut stream = Vec::with_capacity(stored.len() / step * self.frame_len);
-        for (number, frame) in (first..).zip(stored.chunks_exact(step)) {
+        for (number, frame) in (first..=u32::MAX).zip(stored.chunks_exact(step)) {
             let at = stream.len();
             stream.extend_from_slice(&frame[..self.frame_len]);
             let tag: [u8; TAG] = frame[self.frame_len..].try_into().expect("a step is a frame and a tag");

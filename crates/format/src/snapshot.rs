@@ -185,7 +185,7 @@ impl Snapshot {
             });
             w.text(&problem.path).text(&problem.detail);
         }
-        w.u64(self.more_problems + (self.problems.len() - listed.len()) as u64);
+        w.u64(self.more_problems.saturating_add((self.problems.len() - listed.len()) as u64));
         w.finish()
     }
 

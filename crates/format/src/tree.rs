@@ -236,8 +236,13 @@ impl Node {
             other => return Err(FormatError::invalid("type of a node", other.to_string())),
         };
         let mut node = Node { mode, uid, gid, mtime, ..Node::new(name, kind) };
+        let mut last = 0;
         for _ in 0..r.u8()? {
             let tag = r.u8()?;
+            if tag <= last {
+                return Err(FormatError::invalid("extra of a node", "repeated or out of order"));
+            }
+            last = tag;
             node.decode_extra(tag, r.blob()?)?;
         }
         Ok(node)

@@ -1,13 +1,13 @@
 //! Where a content is cut into chunks (FORMAT.md, chapter 6, "How contents are cut").
 
-use russet_format::pack::LONGEST_CHUNK;
-
 const SMALL: usize = 64 << 10;
 const CDC_LEAST: usize = 16 << 10;
 const CDC_USUAL: usize = 64 << 10;
 const CDC_MOST: usize = 256 << 10;
 /// Chunks of a database: this much, or one page where pages are larger.
-const DATABASE: usize = 8 << 10;
+const DATABASE: usize = 16 << 10;
+/// Chunks of what is never edited inside, and what a reader should read at once: 16 of them and their directory just fill a pack.
+pub(crate) const DENSE: usize = (1 << 20) - 64;
 /// How many first bytes decide.
 pub(crate) const SNIFF: usize = 512;
 
@@ -30,22 +30,32 @@ pub(crate) enum Cut {
     Defined,
 }
 
-/// What a content is, as far as cutting and compressing go.
+/// What a content is, as far as compressing goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// SQLite.
+    Database,
+    /// Compressed or encrypted already.
+    Dense,
+    /// Anything else.
+    Mixed,
+}
+
+/// How a content is cut, and with what it is kept together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Style {
-    pub cut: Cut,
-    /// Worth trying to compress.
-    pub compressible: bool,
+    pub(crate) cut: Cut,
+    pub(crate) content: Kind,
 }
 
 impl Style {
     pub(crate) fn of(hint: Hint, head: &[u8]) -> Style {
         if hint == Hint::Ciphertext || is_media(head) {
-            return Style { cut: Cut::Every(LONGEST_CHUNK), compressible: false };
+            return Style { cut: Cut::Every(DENSE), content: Kind::Dense };
         }
         match database_page(head) {
-            Some(page) => Style { cut: Cut::Every(page.max(DATABASE)), compressible: true },
-            None => Style { cut: Cut::Defined, compressible: true },
+            Some(page) => Style { cut: Cut::Every(page.max(DATABASE)), content: Kind::Database },
+            None => Style { cut: Cut::Defined, content: Kind::Mixed },
         }
     }
 }
@@ -178,12 +188,12 @@ mod tests {
     fn contents_are_known_by_their_first_bytes() {
         let mut database = b"SQLite format 3\0".to_vec();
         database.extend_from_slice(&[0x10, 0x00, 2, 2]);
-        assert_eq!(Style::of(Hint::Look, &database).cut, Cut::Every(8192));
+        assert_eq!(Style::of(Hint::Look, &database).cut, Cut::Every(16_384));
         database[16..18].copy_from_slice(&[0, 1]);
         assert_eq!(Style::of(Hint::Look, &database).cut, Cut::Every(65_536));
-        assert!(!Style::of(Hint::Look, b"\xff\xd8\xff\xe1....Exif").compressible);
-        assert!(!Style::of(Hint::Look, b"\0\0\0\x18ftypheic").compressible);
-        assert_eq!(Style::of(Hint::Look, b"hello"), Style { cut: Cut::Defined, compressible: true });
-        assert!(!Style::of(Hint::Ciphertext, b"hello").compressible);
+        assert_eq!(Style::of(Hint::Look, b"\xff\xd8\xff\xe1....Exif").content, Kind::Dense);
+        assert_eq!(Style::of(Hint::Look, b"\0\0\0\x18ftypheic").content, Kind::Dense);
+        assert_eq!(Style::of(Hint::Look, b"hello"), Style { cut: Cut::Defined, content: Kind::Mixed });
+        assert_eq!(Style::of(Hint::Ciphertext, b"hello").content, Kind::Dense);
     }
 }

@@ -13,12 +13,15 @@ use russet_format::tree::{Content, Node, check_name, cuts_nodes};
 use russet_format::write::Writer;
 use russet_store::Store;
 
-use crate::chunk::Hint;
+use crate::chunk::{DENSE, Hint};
 use crate::content::ContentBuilder;
 use crate::pipeline::{FileWriter, Pipeline};
 use crate::reader::Reader;
 use crate::repo::put_snapshot;
 use crate::{RepositoryError, Result};
+
+/// Contents pushed in pieces of this many bytes need the least copying. A multiple of 16.
+pub const BEST_PIECE: usize = DENSE;
 
 /// What a snapshot says about itself, beside its tree.
 #[derive(Debug, Clone)]
@@ -83,7 +86,7 @@ impl Draft {
 
     /// Stores everything that `source` gives. `buffer` is scratch space; `seen` is told each piece before it is stored.
     pub fn store(&self, source: &mut dyn Read, hint: Hint, buffer: &mut Vec<u8>, seen: &mut dyn FnMut(&[u8])) -> Result<Content> {
-        buffer.resize(1 << 20, 0);
+        buffer.resize(BEST_PIECE, 0);
         let mut file = self.file(hint);
         loop {
             // Whole buffers, so that chunks of a fixed length need no copy.

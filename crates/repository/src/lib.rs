@@ -3,11 +3,13 @@
 //! [`Repository`] opens a store with a password. A [`Draft`] is a snapshot being written: invisible until it is committed.
 //! A [`Reader`] gives contents back and checks every chunk against its name. Nothing here knows what a phone is, or a terminal.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod repo;
 pub use repo::{DamagedFile, KdfChoice, Opened, Repository, SlotEntry, SnapshotEntry};
 
 mod draft;
-pub use draft::{Draft, Meta, Saved};
+pub use draft::{BEST_PIECE, Draft, Meta, Saved};
 mod chunk;
 pub use chunk::Hint;
 mod content;

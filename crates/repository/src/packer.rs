@@ -16,12 +16,12 @@ use russet_store::Store;
 use crate::names;
 use crate::{RepositoryError, Result};
 
-/// Segments that did not fit wait for the next pack, so that this one can be filled by smaller ones.
+/// So many segments wait, to choose from.
 const MOST_WAITING: usize = 8;
 /// A large pack with no more padding than this is closed at once.
-const LITTLE_PADDING: usize = 40 << 10;
+const LITTLE_PADDING: usize = 24 << 10;
 /// After so many packs an index file makes them count, so that a killed run is not repeated from the start.
-const PACKS_PER_INDEX: usize = 16;
+const PACKS_PER_INDEX: usize = 32;
 
 /// Buffers of the size of a pack that go round: the system would clear fresh ones page by page, which costs as much as sealing them.
 #[derive(Default)]
@@ -67,35 +67,52 @@ impl PackBuilder {
 
     /// Adds a segment. Gives the pack that became full by it, if one did.
     ///
-    /// Stored lengths are Padmé lengths, half a MiB apart near the target, so a pack is closed as soon as it is large and ends just
-    /// below one of them.
+    /// Stored lengths are Padmé lengths, a quarter of a MiB apart near the target. So a few segments wait, and once the pack is large the one
+    /// is taken that lets it end closest below such a length.
     pub(crate) fn add(&mut self, packed: Packed) -> Option<FullPack> {
-        if !self.fits(&packed) {
-            self.waiting.push(packed);
-            return (self.waiting.len() >= MOST_WAITING).then(|| self.close());
+        self.waiting.push(packed);
+        if self.waiting.len() < MOST_WAITING {
+            return None;
         }
+        let large = self.len() >= PACK_TARGET / 2;
+        let fitting = (0..self.waiting.len()).filter(|&at| self.fits(&self.waiting[at]));
+        let chosen = if large { fitting.min_by_key(|&at| self.padding(self.len_with(&self.waiting[at]))) } else { Some(0) };
+        let Some(chosen) = chosen else { return Some(self.close()) };
+        let packed = self.waiting.remove(chosen);
         self.take(packed);
-        let len = self.len();
-        let padding = (frames_for(len, 0, PACK_FRAMES) << PACK_FRAMES) - len;
-        (len >= PACK_TARGET / 4 * 3 && padding <= LITTLE_PADDING).then(|| self.close())
+        (large && self.padding(self.len()) <= LITTLE_PADDING).then(|| self.close())
     }
 
-    /// Gives what is left, as one or two packs.
+    /// Gives what is left, as few packs as it takes.
     pub(crate) fn finish(mut self) -> Vec<FullPack> {
         let mut packs = Vec::new();
-        while !self.directory.segments.is_empty() {
+        for packed in std::mem::take(&mut self.waiting) {
+            if !self.fits(&packed) {
+                packs.push(self.close());
+            }
+            self.take(packed);
+        }
+        if !self.directory.segments.is_empty() {
             packs.push(self.close());
         }
         packs
     }
 
-    /// How long body and directory will be, rather too long than too short: an id does not compress, lengths and counts nearly vanish.
+    /// How long body and directory will be, never too short: a byte beyond a Padmé length costs a quarter of a MiB.
     fn len(&self) -> usize {
-        self.body.len() + 64 + 33 * self.chunks + 8 * self.directory.segments.len()
+        self.body.len() + 128 + 36 * self.chunks + 16 * self.directory.segments.len()
+    }
+
+    fn len_with(&self, packed: &Packed) -> usize {
+        self.len() + packed.stored.len() + 36 * packed.segment.chunks.len() + 16
+    }
+
+    fn padding(&self, len: usize) -> usize {
+        (frames_for(len, 0, PACK_FRAMES) << PACK_FRAMES) - len
     }
 
     fn fits(&self, packed: &Packed) -> bool {
-        self.body.is_empty() || self.len() + packed.stored.len() + 33 * packed.segment.chunks.len() + 8 <= PACK_TARGET
+        self.body.is_empty() || self.len_with(packed) <= PACK_TARGET
     }
 
     fn take(&mut self, packed: Packed) {
@@ -110,12 +127,7 @@ impl PackBuilder {
 
     fn close(&mut self) -> FullPack {
         let mut next = PackBuilder::new(self.directory.kind, self.buffers.clone());
-        for packed in std::mem::take(&mut self.waiting) {
-            match next.fits(&packed) {
-                true => next.take(packed),
-                false => next.waiting.push(packed),
-            }
-        }
+        next.waiting = std::mem::take(&mut self.waiting);
         let full = std::mem::replace(self, next);
         FullPack { body: full.body, directory: full.directory }
     }

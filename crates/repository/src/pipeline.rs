@@ -16,7 +16,7 @@ use russet_format::pack::{ChunkKind, Codec, LONGEST_CHUNK, SEGMENT_TARGET, Segme
 use russet_format::tree::Content;
 use russet_store::Store;
 
-use crate::chunk::{Cut, Gear, Hint, SNIFF, Style};
+use crate::chunk::{Cut, Gear, Hint, Kind, SNIFF, Style};
 use crate::content::ContentBuilder;
 use crate::index::Index;
 use crate::packer::{Buffers, FullPack, PackBuilder, Packed, Uploader};
@@ -37,10 +37,11 @@ struct OpenSegment {
     chunks: Vec<(ChunkId, u32)>,
 }
 
-/// The three kinds of content that are kept apart: databases and text, what is compressed already, and trees.
+/// The kinds of content that are kept apart, because like compresses best with like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
-    Compressible,
+    Database,
+    Mixed,
     Dense,
     Tree,
 }
@@ -49,7 +50,15 @@ impl Class {
     fn kind(self) -> ChunkKind {
         match self {
             Class::Tree => ChunkKind::Tree,
-            Class::Compressible | Class::Dense => ChunkKind::Data,
+            Class::Database | Class::Mixed | Class::Dense => ChunkKind::Data,
+        }
+    }
+
+    /// The raw length at which a segment is closed.
+    fn segment_target(self) -> usize {
+        match self {
+            Class::Dense => LONGEST_CHUNK,
+            Class::Database | Class::Mixed | Class::Tree => SEGMENT_TARGET,
         }
     }
 }
@@ -67,7 +76,7 @@ pub(crate) struct Pipeline {
     index: Arc<Index>,
     gear: Gear,
     claimed: [Mutex<HashSet<ChunkId>>; 16],
-    open: [Mutex<Vec<OpenSegment>>; 3],
+    open: [Mutex<Vec<OpenSegment>>; 4],
     packs: [Mutex<Option<PackBuilder>>; 2],
     uploader: Mutex<Option<Arc<Uploader>>>,
     buffers: Arc<Buffers>,
@@ -116,11 +125,11 @@ impl Pipeline {
         }
         self.counters.new_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
         let mut open = segment.take().or_else(|| lock(&self.open[class as usize]).pop()).unwrap_or_default();
-        if !open.raw.is_empty() && open.raw.len() + plain.len() > SEGMENT_TARGET {
+        if !open.raw.is_empty() && open.raw.len() + plain.len() > class.segment_target() {
             self.close(class, std::mem::take(&mut open))?;
         }
         if open.raw.capacity() == 0 {
-            open.raw.reserve_exact(SEGMENT_TARGET.max(plain.len()));
+            open.raw.reserve_exact(class.segment_target());
         }
         open.raw.extend_from_slice(plain);
         open.chunks.push((id, plain.len() as u32));
@@ -175,7 +184,7 @@ impl Pipeline {
     }
 
     fn pack(&self, class: Class, open: OpenSegment) -> Result<()> {
-        let packed = compress(open, class != Class::Dense)?;
+        let packed = compress(open)?;
         let full = {
             let mut builder = lock(&self.packs[(class == Class::Tree) as usize]);
             builder.as_mut().and_then(|builder| builder.add(packed))
@@ -199,7 +208,7 @@ impl Pipeline {
 
     /// Packs what is open and waits until packs and index are durable. Must not be called by a worker of the thread pool.
     pub(crate) fn finish(self: &Arc<Self>) -> Result<()> {
-        for class in [Class::Compressible, Class::Dense, Class::Tree] {
+        for class in [Class::Database, Class::Mixed, Class::Dense, Class::Tree] {
             let open = std::mem::take(&mut *lock(&self.open[class as usize]));
             // Many threads leave many half-full segments; together they compress better and pack tighter.
             for segment in merge(open) {
@@ -266,12 +275,14 @@ fn with_compressor(quick: bool, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
 }
 
 /// Compresses a segment if it is worth it, unpacks it again and compares.
-fn compress(open: OpenSegment, try_hard: bool) -> Result<Packed> {
+fn compress(open: OpenSegment) -> Result<Packed> {
     let OpenSegment { raw, chunks } = open;
     let raw_len = raw.len() as u32;
-    if try_hard && looks_compressible(&raw) {
+    if looks_compressible(&raw) {
         let failed = FormatError::CheckAfterEncode { what: "compressing a segment" };
-        let stored = with_compressor(false, &raw).map_err(|_| failed.clone())?;
+        let mut stored = with_compressor(false, &raw).map_err(|_| failed.clone())?;
+        // The compressor asked for room for the worst case.
+        stored.shrink_to_fit();
         if stored.len() < raw.len() - raw.len() / 64 {
             if unpack_segment(Codec::Zstd, &stored, raw_len).as_ref() != Ok(&raw) {
                 return Err(failed.into());
@@ -319,7 +330,7 @@ impl FileWriter {
             style: None,
             pending: Vec::new(),
             first: true,
-            class: Class::Compressible,
+            class: Class::Mixed,
             segment: None,
             content: ContentBuilder::default(),
         }
@@ -358,7 +369,11 @@ impl FileWriter {
 
     fn look(&mut self) -> Style {
         let style = Style::of(self.hint, &self.pending);
-        self.class = if style.compressible { Class::Compressible } else { Class::Dense };
+        self.class = match style.content {
+            Kind::Database => Class::Database,
+            Kind::Dense => Class::Dense,
+            Kind::Mixed => Class::Mixed,
+        };
         *self.style.insert(style)
     }
 

@@ -36,11 +36,13 @@ pub struct Coverage {
     pub present: Vec<Present>,
     /// What is not there.
     pub absent: Vec<Absent>,
+    /// The photo library was too large to find out which originals are in iCloud only.
+    pub photos_not_compared: bool,
 }
 
 impl View {
-    /// Says what is in the snapshot and what is not.
-    pub fn coverage(&self) -> Coverage {
+    /// Says what is in the snapshot and what is not. A photo library that is larger than `most_memory` bytes is not looked into.
+    pub fn coverage(&self, most_memory: u64) -> Coverage {
         let mut coverage = Coverage::default();
         let fact = |name: &str| self.snapshot.facts.get(name).map(String::as_str);
         if self.snapshot.source != Source::AppleBackup {
@@ -57,7 +59,7 @@ impl View {
         let encrypted = fact("apple.encrypted") == Some("yes");
         self.say_what_is_there(&mut coverage, encrypted);
         self.say_what_needs_encryption(&mut coverage, encrypted);
-        self.say_what_is_in_icloud(&mut coverage);
+        self.say_what_is_in_icloud(&mut coverage, most_memory);
         coverage.absent(
             "the apps themselves, Apple Pay, Face ID, mail on servers, and music and books from the stores",
             "phones never put these into a backup; they are loaded or set up again",
@@ -128,7 +130,7 @@ impl View {
         }
     }
 
-    fn say_what_is_in_icloud(&self, coverage: &mut Coverage) {
+    fn say_what_is_in_icloud(&self, coverage: &mut Coverage, most_memory: u64) {
         let has = |known: WellKnown| self.item(known.domain, known.path).filter(|item| item.node.is_some());
         if has(well_known::MESSAGES).is_none() {
             coverage.absent(
@@ -136,7 +138,9 @@ impl View {
                 "the backup has no message database; perhaps Messages in iCloud is on, and they are only there",
             );
         }
-        let listed = has(well_known::PHOTOS).and_then(|item| {
+        let library = has(well_known::PHOTOS);
+        coverage.photos_not_compared = library.is_some_and(|item| item.size > most_memory);
+        let listed = library.filter(|item| item.size <= most_memory).and_then(|item| {
             let bytes = self.read(item).ok()?;
             photos::originals(bytes, item.size).ok()
         });

@@ -3,6 +3,8 @@
 //! [`snapshots`] finds a date. [`View`] shows what is in it: as a person names it (app, path, contents unlocked), or raw, as the phone stored it.
 //! [`extract`] writes files out, [`apple_backup`] makes Apple's folder again, [`rehearse`] proves that it could.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod snapshots;
 
 mod view;

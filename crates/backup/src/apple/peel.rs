@@ -13,11 +13,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use russet_apple_format::FileKey;
 use russet_apple_format::cipher::{BLOCK, Decryptor, decrypt_last_block, padding_len};
 use russet_repository::format::tree::{Content, Layer};
-use russet_repository::{Draft, Hint, RepositoryError};
+use russet_repository::{BEST_PIECE, Draft, Hint, RepositoryError};
 use sha1::{Digest, Sha1};
-
-/// Bytes that are read at once; a multiple of the block and of every fixed chunk length.
-const PIECE: usize = 1 << 20;
 
 /// A file's content as it was stored.
 #[derive(Debug)]
@@ -108,7 +105,7 @@ fn peel(
     let mut sha = digest.then(Sha1::new);
     let mut left = len;
     while left > 0 {
-        let want = left.min(PIECE as u64) as usize;
+        let want = left.min(BEST_PIECE as u64) as usize;
         buffer.resize(want, 0);
         if let Err(error) = file.read_exact(buffer) {
             // It became shorter while it was read: whoever called reads it again.

@@ -22,6 +22,9 @@ use crate::session::{FirstUse, Session};
 use crate::text::{date, labelled, plural, short, size, took};
 use crate::{facts, places, terminal};
 
+/// A larger photo library is not looked into after a backup: it would take as much memory. `russet info` does.
+const LARGEST_LIBRARY: u64 = 64 << 20;
+
 /// Backs up a folder; every run is kept as its own date
 ///
 /// The folder is an Apple backup (made by Finder, iTunes, Apple Devices or idevicebackup2), one that holds several of them, or any
@@ -144,7 +147,7 @@ impl Run<'_> {
             Err(error) => return Err(error.into()),
         };
         let time = began.elapsed();
-        let coverage = coverage(self.repository, &saved.snapshot).ok();
+        let coverage = coverage(self.repository, &saved.snapshot, LARGEST_LIBRARY).ok();
         Ok(Done { saved, time, coverage })
     }
 

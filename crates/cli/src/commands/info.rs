@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     let entry = args.which.find(&repository, &session.out)?;
     let snapshot = &entry.snapshot;
     let coverage = match snapshot.source {
-        Source::AppleBackup => Some(coverage(&repository, snapshot)),
+        Source::AppleBackup => Some(coverage(&repository, snapshot, u64::MAX)),
         Source::Folder => None,
     };
 
@@ -83,8 +83,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
 }
 
 /// What is in an Apple backup and what is not.
-pub(super) fn coverage(repository: &Repository, snapshot: &Snapshot) -> Result<Coverage> {
-    Ok(View::open(repository.reader()?, snapshot)?.coverage())
+pub(super) fn coverage(repository: &Repository, snapshot: &Snapshot, most_memory: u64) -> Result<Coverage> {
+    Ok(View::open(repository.reader()?, snapshot)?.coverage(most_memory))
 }
 
 fn present_lines(coverage: &Coverage) -> Vec<String> {
@@ -94,11 +94,16 @@ fn present_lines(coverage: &Coverage) -> Vec<String> {
 
 /// What is not in the backup, and why, a line each.
 pub(super) fn coverage_lines(coverage: &Coverage) -> Vec<String> {
-    coverage.absent.iter().map(|a| format!("{}: {}", a.what, a.why)).collect()
+    let mut lines: Vec<String> = coverage.absent.iter().map(|a| format!("{}: {}", a.what, a.why)).collect();
+    if coverage.photos_not_compared {
+        lines.push("perhaps originals of photos that are in iCloud only: `russet info` looks into the photo library".into());
+    }
+    lines
 }
 
 pub(super) fn coverage_json(coverage: &Coverage) -> Value {
     json!({
+        "photos_compared": !coverage.photos_not_compared,
         "present": coverage.present.iter().map(|p| json!({ "what": p.what, "detail": p.detail })).collect::<Vec<_>>(),
         "absent": coverage.absent.iter().map(|a| json!({ "what": a.what, "why": a.why })).collect::<Vec<_>>(),
     })
