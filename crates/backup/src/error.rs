@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use russet_repository::RepositoryError;
+use russet_repository::{Draft, RepositoryError};
 use thiserror::Error;
 
 /// What can keep a backup from being brought in.
@@ -65,3 +65,13 @@ pub enum BackupError {
 
 /// The result of this crate's functions.
 pub type Result<T, E = BackupError> = std::result::Result<T, E>;
+
+impl BackupError {
+    /// What really ended the work of several threads, where this only says that another failed.
+    pub(crate) fn caused_in(self, draft: &Draft) -> BackupError {
+        match self {
+            BackupError::Repository(error) => BackupError::Repository(draft.cause(error)),
+            other => other,
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Any folder of files becomes a snapshot.
 //!
-//! Three passes: [`scan`] names everything, level by level; [`look`] asks for each name's attributes and compares it with the
-//! snapshot before; [`read`] stores what is new. Each pass uses all cores and works inside opened directories, so that no symbolic
+//! Three passes: `scan` names everything, level by level; `look` asks for each name's attributes and compares it with the
+//! snapshot before; `read` stores what is new. Each pass uses all cores and works inside opened directories, so that no symbolic
 //! link is ever followed and no path is too long. What cannot be read becomes a problem of the snapshot, and the rest goes on.
 //!
 //! Sources are read plainly and never memory-mapped: a file that is cut short under a map would kill the process.
@@ -52,12 +52,12 @@ pub fn import(repository: &Repository, folder: &Path, request: &Request<'_>, pro
     progress.phase(Phase::Storing, sizes().count() as u64, sizes().map(|(size, _)| size).sum());
     let kept = || sizes().filter(|(_, pending)| !pending);
     progress.advance(kept().count() as u64, kept().map(|(size, _)| size).sum());
-    read::read(&mut scan, &draft, progress)?;
+    read::read(&mut scan, &draft, progress).map_err(|error| error.caused_in(&draft))?;
 
     progress.phase(Phase::Finishing, 0, 0);
     let mut problems = std::mem::take(&mut scan.problems);
     problems.sort_by(|a, b| a.path.cmp(&b.path));
-    let (root, files, bytes) = build(scan, &draft)?;
+    let (root, files, bytes) = build(scan, &draft).map_err(|error| error.caused_in(&draft))?;
     let meta = Meta {
         started: request.started,
         finished: (request.clock)(),

@@ -151,7 +151,7 @@ fn of_repository(error: &RepositoryError) -> (Code, Option<&'static str>) {
             (Code::Damage, Some(VERIFY))
         }
         RepositoryError::Source(error) => (of_io(error), None),
-        RepositoryError::Broken { .. } => (
+        RepositoryError::Broken => (
             Code::Disk,
             Some("earlier snapshots are whole; run the same command again when the disk is in order, and what arrived is used"),
         ),

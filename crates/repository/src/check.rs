@@ -141,6 +141,7 @@ fn check_pack_files(store: &dyn Store, index: &Index, report: &mut Report, bad: 
     let known = index.pack_numbers();
     report.unindexed = listed.keys().filter(|name| !known.contains_key(name)).count() as u64;
     if !gone.is_empty() {
+        // Chunks that another pack has, too, are looked up there.
         bad.chunks.extend(index.entries().filter_map(|(id, pack)| Some((id, gone.get(&pack)?.clone()))));
     }
     Ok(())

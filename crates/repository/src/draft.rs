@@ -145,6 +145,11 @@ impl Draft {
         content.finish(&mut keep)
     }
 
+    /// Of several threads that a failure ended, one has the cause and the others only that there was one. This finds the cause.
+    pub fn cause(&self, error: RepositoryError) -> RepositoryError {
+        self.pipeline.cause(error)
+    }
+
     /// Bytes that were new so far.
     pub fn new_bytes(&self) -> u64 {
         self.pipeline.counters.new_bytes.load(Ordering::Relaxed)

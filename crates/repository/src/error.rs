@@ -70,11 +70,8 @@ pub enum RepositoryError {
     #[error("the source could not be read: {0}")]
     Source(std::io::Error),
     /// An earlier write of the same draft failed; this one is not tried.
-    #[error("an earlier write failed: {first}")]
-    Broken {
-        /// The first error.
-        first: String,
-    },
+    #[error("an earlier write of this backup failed")]
+    Broken,
     /// No snapshot has this id.
     #[error("no snapshot is called {wanted}")]
     NoSnapshot {

@@ -33,7 +33,7 @@ pub struct PackInfo {
     pub header_len: u32,
     /// Kind of its chunks.
     pub kind: ChunkKind,
-    /// On its way out: readable, but not to be counted on.
+    /// On its way out, or lost: perhaps readable, but not to be counted on.
     pub condemned: bool,
 }
 

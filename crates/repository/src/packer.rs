@@ -181,8 +181,8 @@ impl SealedPack {
 /// Puts packs, and index files after them, in the order that FORMAT.md chapter 11 asks for, on a thread of its own.
 pub(crate) struct Uploader {
     sender: SyncSender<SealedPack>,
-    thread: JoinHandle<Result<Uploaded>>,
-    failed: Arc<Mutex<Option<String>>>,
+    thread: JoinHandle<Option<Uploaded>>,
+    failed: Arc<Mutex<Option<RepositoryError>>>,
 }
 
 /// What an uploader did.
@@ -198,32 +198,33 @@ impl Uploader {
         let first_error = failed.clone();
         let thread = std::thread::spawn(move || {
             let outcome = upload(&receiver, &*store, &keys, &buffers);
-            if let Err(error) = &outcome {
-                *first_error.lock().unwrap_or_else(|e| e.into_inner()) = Some(error.to_string());
-            }
-            // Whoever still sends learns of the end by the closed channel.
-            drop(receiver);
-            outcome
+            // The error is there before the channel closes, so whoever learns of the end finds it.
+            outcome.map_err(|error| *first_error.lock().unwrap_or_else(|e| e.into_inner()) = Some(error)).ok()
         });
         Uploader { sender, thread, failed }
     }
 
     /// Hands over a pack; waits while an earlier one is still being put.
     pub(crate) fn send(&self, pack: SealedPack) -> Result<()> {
-        self.sender.send(pack).map_err(|_| {
-            let first = self.failed.lock().unwrap_or_else(|e| e.into_inner()).clone();
-            RepositoryError::Broken { first: first.unwrap_or_else(|| "the writing thread ended".into()) }
-        })
+        self.sender.send(pack).map_err(|_| self.why())
     }
 
     /// Waits until all packs and their index are durable.
     pub(crate) fn finish(self) -> Result<Uploaded> {
-        drop(self.sender);
-        match self.thread.join() {
-            Ok(outcome) => outcome,
-            Err(_) => Err(RepositoryError::Broken { first: "the writing thread panicked".into() }),
-        }
+        let Uploader { sender, thread, failed } = self;
+        drop(sender);
+        thread.join().ok().flatten().ok_or_else(|| take_error(&failed))
     }
+
+    fn why(&self) -> RepositoryError {
+        take_error(&self.failed)
+    }
+}
+
+/// The first to ask gets the error itself, the others that there was one.
+fn take_error(failed: &Mutex<Option<RepositoryError>>) -> RepositoryError {
+    let first = failed.lock().unwrap_or_else(|e| e.into_inner()).take();
+    first.unwrap_or(RepositoryError::Broken)
 }
 
 fn upload(packs: &Receiver<SealedPack>, store: &dyn Store, keys: &Keys, buffers: &Buffers) -> Result<Uploaded> {

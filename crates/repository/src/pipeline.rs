@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use russet_format::FormatError;
@@ -83,6 +83,7 @@ pub(crate) struct Pipeline {
     tasks: AtomicUsize,
     most_tasks: usize,
     idle: (Mutex<()>, Condvar),
+    broken: AtomicBool,
     first_error: Mutex<Option<RepositoryError>>,
     pub(crate) counters: Counters,
 }
@@ -101,6 +102,7 @@ impl Pipeline {
             tasks: AtomicUsize::new(0),
             most_tasks: 2 * rayon::current_num_threads(),
             idle: Default::default(),
+            broken: AtomicBool::new(false),
             first_error: Mutex::new(None),
             counters: Counters::default(),
             keys,
@@ -157,12 +159,15 @@ impl Pipeline {
         if self.tasks.fetch_add(1, Ordering::AcqRel) >= self.most_tasks {
             let outcome = self.pack(class, open);
             self.end_task();
-            return outcome;
+            return outcome.map_err(|error| {
+                self.fail(error);
+                RepositoryError::Broken
+            });
         }
         let this = self.clone();
         rayon::spawn(move || {
             if let Err(error) = this.pack(class, open) {
-                lock(&this.first_error).get_or_insert(error);
+                this.fail(error);
             }
             this.end_task();
         });
@@ -177,9 +182,25 @@ impl Pipeline {
     }
 
     fn check_broken(&self) -> Result<()> {
-        match &*lock(&self.first_error) {
-            Some(error) => Err(RepositoryError::Broken { first: error.to_string() }),
-            None => Ok(()),
+        match self.broken.load(Ordering::Acquire) {
+            true => Err(self.cause(RepositoryError::Broken)),
+            false => Ok(()),
+        }
+    }
+
+    /// The error that a task or another thread ran into first, if `error` only says that there was one.
+    pub(crate) fn cause(&self, error: RepositoryError) -> RepositoryError {
+        match error {
+            RepositoryError::Broken => lock(&self.first_error).take().unwrap_or(error),
+            other => other,
+        }
+    }
+
+    fn fail(&self, error: RepositoryError) {
+        self.broken.store(true, Ordering::Release);
+        let mut first = lock(&self.first_error);
+        if first.is_none() && !matches!(error, RepositoryError::Broken) {
+            *first = Some(error);
         }
     }
 
@@ -202,7 +223,7 @@ impl Pipeline {
         let uploader = lock(&self.uploader).clone();
         match uploader {
             Some(uploader) => uploader.send(sealed),
-            None => Err(RepositoryError::Broken { first: "the run has ended".into() }),
+            None => Err(RepositoryError::Broken),
         }
     }
 
@@ -230,7 +251,7 @@ impl Pipeline {
                 self.counters.stored_bytes.fetch_add(uploaded.index_bytes, Ordering::Relaxed);
                 Ok(())
             }
-            _ => Err(RepositoryError::Broken { first: "the run was ended twice".into() }),
+            _ => Err(RepositoryError::Broken),
         }
     }
 

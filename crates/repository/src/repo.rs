@@ -1,6 +1,6 @@
 //! A repository: made, opened with a password, and asked for its dates, keys and secrets.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -9,6 +9,8 @@ use russet_format::config::Config;
 use russet_format::id::{FileName, RepositoryId};
 use russet_format::index::{IndexFile, IndexedPack};
 use russet_format::key::{Keys, RecoveryKey, Secrets};
+use russet_format::pack::PACK_FRAMES;
+use russet_format::seal::TAG;
 use russet_format::slot::{MOST_TRIED, Rights, Slot, SlotKind};
 use russet_format::snapshot::Snapshot;
 use russet_format::{FormatError, vault};
@@ -196,14 +198,17 @@ impl Repository {
     /// Loads the index and says which of its files are damaged. What they named is read from the packs themselves.
     pub(crate) fn load_index(&self) -> Result<(Index, Vec<DamagedFile>)> {
         let mut listed: Vec<Name> = self.store.list(names::INDEX)?.into_iter().map(|(name, _)| name).collect();
-        let condemned = self.store.list(names::CONDEMNED)?.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let mut condemned: Vec<Name> = self.store.list(names::CONDEMNED)?.into_iter().map(|(name, _)| name).collect();
         listed.sort();
+        condemned.sort();
+        let mut packs = self.store.list(names::PACKS)?;
+        packs.sort();
         let mut hasher = blake3::Hasher::new();
-        let mut all: Vec<_> = listed.iter().chain(&condemned).collect();
-        all.sort();
-        all.iter().for_each(|name| {
-            hasher.update(name.as_str().as_bytes());
-        });
+        for (name, len) in
+            listed.iter().chain(&condemned).map(|name| (name, &0)).chain(packs.iter().map(|(name, len)| (name, len)))
+        {
+            hasher.update(name.as_str().as_bytes()).update(&len.to_le_bytes());
+        }
         let cache_key = *hasher.finalize().as_bytes();
         // Ids of chunks are what the cache holds, so a key that only ids are made with guards it.
         let mac_key = self.keys.writing.chunk_id(russet_format::pack::ChunkKind::Tree, b"russet index cache").0;
@@ -241,6 +246,11 @@ impl Repository {
                 Err(error) => broken.push(DamagedFile { file: name.to_string(), why: error.to_string(), healed: false }),
             }
         }
+        // A pack that is gone or cut cannot be counted on either: what it held is stored again by the next backup that has it.
+        let lengths: HashMap<FileName, u64> =
+            packs.iter().filter_map(|(name, len)| Some((names::hash_of(name)?, *len))).collect();
+        let lost = files.iter().flat_map(|f| &f.packs).filter(|pack| lengths.get(&pack.name) != Some(&stored_len(pack)));
+        doomed.extend(lost.map(|pack| pack.name));
         let index = Index::build(files, &doomed);
         if let (Some(cache), true) = (&self.cache, broken.is_empty()) {
             cache.save(&cache_key, &mac_key, &index);
@@ -339,6 +349,11 @@ impl Repository {
         put_hashed(&*self.store, names::VAULT, &vault::seal(&self.keys, &entries)?)?;
         Ok(())
     }
+}
+
+/// How long the file of a pack must be.
+fn stored_len(pack: &IndexedPack) -> u64 {
+    u64::from(pack.header_len) + u64::from(pack.frames) * ((1 << PACK_FRAMES) + TAG as u64)
 }
 
 pub(crate) fn damaged(name: &Name, source: FormatError) -> RepositoryError {

@@ -228,6 +228,23 @@ fn damage_is_named_with_the_files_that_it_touches() {
 }
 
 #[test]
+fn what_a_lost_pack_held_is_stored_again_by_the_next_backup_that_has_it() {
+    let store = MemoryStore::default();
+    let files = some_files();
+    let first = save(&create(&store), &files).unwrap();
+    let pack =
+        store.names().into_iter().filter(|n| n.as_str().starts_with("packs/")).max_by_key(|n| store.len(n).unwrap()).unwrap();
+    store.remove(&pack).unwrap();
+    let repository = Repository::open(Arc::new(store.clone()), b"pw", None).unwrap();
+    assert!(!check::check(&repository, &[], None, &Silent).unwrap().touched.is_empty());
+    let second = save(&repository, &files).unwrap();
+    assert!(second.snapshot.new_bytes > 0);
+    assert!(load(&repository, &second) == files);
+    assert!(load(&repository, &first) == files, "the older date is whole again, too");
+    assert!(check::check(&repository, &[], None, &Silent).unwrap().touched.is_empty());
+}
+
+#[test]
 fn keys_are_added_removed_and_never_the_last_one() {
     let store = MemoryStore::default();
     let repository = create(&store);

@@ -67,15 +67,16 @@ pub fn import(
         problems: Mutex::new(Vec::new()),
         bytes: AtomicU64::new(0),
     };
-    let rest = run.listed_files(folder, manifest.as_ref())?;
-    run.other_files(rest, manifest_key(folder, keys.as_ref()).as_ref())?;
+    run.listed_files(folder, manifest.as_ref())
+        .and_then(|rest| run.other_files(rest, manifest_key(folder, keys.as_ref()).as_ref()))
+        .map_err(|error| error.caused_in(&draft))?;
     run.watch(folder)?;
 
     progress.phase(Phase::Finishing, 0, 0);
     let (nodes, mut problems) = (into_inner(run.nodes), into_inner(run.problems));
     problems.sort_by(|a, b| (a.kind, &a.path).cmp(&(b.kind, &b.path)));
     let (files, bytes) = (nodes.len() as u64, run.bytes.into_inner());
-    let root = store_tree(&draft, &scan, nodes)?;
+    let root = store_tree(&draft, &scan, nodes).map_err(|error| error.caused_in(&draft))?;
     let meta = Meta {
         started: request.started,
         finished: (request.clock)(),
