@@ -155,10 +155,6 @@ fn of_repository(error: &RepositoryError) -> (Code, Option<&'static str>) {
             Code::Disk,
             Some("earlier snapshots are whole; run the same command again when the disk is in order, and what arrived is used"),
         ),
-        RepositoryError::NoSnapshot { .. } => (Code::NotFound, Some("`russet snapshots` lists them")),
-        RepositoryError::Ambiguous { .. } => {
-            (Code::NotFound, Some("give more digits of the id; `russet snapshots --json` has all of them"))
-        }
         RepositoryError::LastKey => (Code::Usage, Some("add another key first, with `russet key add`")),
         RepositoryError::NoSlot { .. } => (Code::NotFound, Some("`russet key list` lists them")),
         _ => (Code::Unexpected, None),

@@ -72,20 +72,6 @@ pub enum RepositoryError {
     /// An earlier write of the same draft failed; this one is not tried.
     #[error("an earlier write of this backup failed")]
     Broken,
-    /// No snapshot has this id.
-    #[error("no snapshot is called {wanted}")]
-    NoSnapshot {
-        /// What was asked for.
-        wanted: String,
-    },
-    /// Several snapshots begin like this.
-    #[error("{count} snapshots begin with {wanted}")]
-    Ambiguous {
-        /// What was asked for.
-        wanted: String,
-        /// How many.
-        count: usize,
-    },
     /// The last key cannot be removed.
     #[error("this is the only full key of the repository; without it nothing could be read again")]
     LastKey,

@@ -327,14 +327,8 @@ impl Target {
     }
 
     /// Remembers for the report that something is not written, and why.
-    pub fn skip(&self, wanted: &str, why: &str) {
+    fn skip(&self, wanted: &str, why: &str) {
         lock(&self.report).skipped.push((wanted.to_owned(), why.to_owned()));
-    }
-
-    /// Whether something was there already under these components, so that nothing was written.
-    pub fn was_skipped(&self, components: &[&[u8]]) -> bool {
-        let wanted = shown(components);
-        lock(&self.report).skipped.iter().any(|(skipped, why)| *skipped == wanted && why == THERE_ALREADY)
     }
 
     /// Makes the symbolic links, then sets the attributes of directories, deepest first.
