@@ -227,6 +227,52 @@ fn a_folder_of_several_backups_is_told_from_one_and_from_any_other() {
     assert!(matches!(source::inspect(&scratch.path().join("file")), Err(BackupError::NotAFolder { .. })));
 }
 
+/// Writes to files as soon as the backup begins to store.
+struct Meddler(Vec<std::path::PathBuf>);
+
+impl russet_backup::Progress for Meddler {
+    fn phase(&self, phase: russet_backup::Phase, _: u64, _: u64) {
+        if phase == russet_backup::Phase::Storing {
+            for path in &self.0 {
+                let mut bytes = fs::read(path).unwrap();
+                bytes.extend_from_slice(&[0; 32]);
+                fs::write(path, bytes).unwrap();
+            }
+        }
+    }
+    fn advance(&self, _: u64, _: u64) {}
+}
+
+#[test]
+fn a_backup_folder_that_changes_while_it_is_read_is_noticed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let written = Specimen::default().write(scratch.path(), 1).unwrap();
+    let sms = written.truth.iter().find(|truth| truth.path == "Library/SMS/sms.db").unwrap();
+    let blob = written.folder.join(&sms.file_id[..2]).join(&sms.file_id);
+    let meddler = Meddler(vec![blob, written.folder.join("Manifest.plist")]);
+    let repository = create(MemoryStore::default());
+    let mut ask = |_: &russet_backup::Ask<'_>| Some("specimen".to_owned().into());
+    let folder = apple_folder(&written.folder);
+    let saved = apple::import(&repository, &folder, Unlock::Ask(&mut ask), &request(1, &|| 0), &meddler).unwrap();
+    let changed: Vec<&str> =
+        saved.snapshot.problems.iter().filter(|p| p.kind == ProblemKind::Changed).map(|p| &p.path[..]).collect();
+    assert!(changed.contains(&"HomeDomain/Library/SMS/sms.db") && changed.contains(&"Manifest.plist"), "{changed:?}");
+    assert!(!saved.snapshot.whole);
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+    let scratch = tempfile::tempdir().unwrap();
+    let written = Specimen::default().write(scratch.path(), 1).unwrap();
+    let pipe = written.folder.join("Manifest.plist");
+    fs::remove_file(&pipe).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    if !made.is_ok_and(|status| status.success()) {
+        return;
+    }
+    assert!(matches!(source::inspect(&written.folder), Err(BackupError::Io { .. })));
+}
+
 #[test]
 fn a_garbled_manifest_is_a_sentence_and_stores_no_snapshot() {
     let scratch = tempfile::tempdir().unwrap();

@@ -133,8 +133,10 @@ fn apple_folder(path: &Path) -> Result<Option<AppleFolder>> {
 /// Reads a file that describes the backup; nothing if it is not there.
 fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
     let io_error = |source| BackupError::Io { path: path.into(), source };
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
+    let file = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => fs::File::open(path).map_err(io_error)?,
+        // Opening a pipe would wait for whoever writes to it.
+        Ok(_) => return Err(io_error(io::ErrorKind::InvalidInput.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error(error)),
     };
