@@ -30,7 +30,7 @@ pub fn open(store: impl Store + 'static) -> Repository {
 pub fn apple_folder(path: &Path) -> AppleFolder {
     match source::inspect(path).unwrap() {
         Found::Apple(folder) => *folder,
-        Found::Several(mut folders) if folders.len() == 1 => folders.remove(0),
+        Found::Several { mut backups, failed } if backups.len() == 1 && failed.is_empty() => backups.remove(0),
         other => panic!("{} is {other:?}", path.display()),
     }
 }

@@ -221,8 +221,17 @@ fn a_folder_of_several_backups_is_told_from_one_and_from_any_other() {
     for seed in [1, 2] {
         let _ = Specimen { seed, ..Specimen::default() }.write(&scratch.path().join("Backup"), 1).unwrap();
     }
-    assert!(matches!(source::inspect(&scratch.path().join("Backup")).unwrap(), Found::Several(folders) if folders.len() == 2));
+    assert!(
+        matches!(source::inspect(&scratch.path().join("Backup")).unwrap(), Found::Several { backups, failed } if backups.len() == 2 && failed.is_empty())
+    );
     assert!(matches!(source::inspect(scratch.path()).unwrap(), Found::Folder(_)));
+    let third = Specimen { seed: 3, ..Specimen::default() }.write(&scratch.path().join("Backup"), 1).unwrap();
+    fs::write(third.folder.join("Manifest.plist"), "").unwrap();
+    let found = source::inspect(&scratch.path().join("Backup")).unwrap();
+    assert!(
+        matches!(found, Found::Several { backups, failed } if backups.len() == 2 && failed.len() == 1),
+        "none is left out silently"
+    );
     fs::write(scratch.path().join("file"), "x").unwrap();
     assert!(matches!(source::inspect(&scratch.path().join("file")), Err(BackupError::NotAFolder { .. })));
 }

@@ -19,7 +19,12 @@ pub enum Found {
     /// One backup in Apple's layout.
     Apple(Box<AppleFolder>),
     /// Several of them side by side.
-    Several(Vec<AppleFolder>),
+    Several {
+        /// Those that can be brought in.
+        backups: Vec<AppleFolder>,
+        /// Those that look like a backup and cannot be used.
+        failed: Vec<BackupError>,
+    },
     /// Anything else.
     Folder(PathBuf),
 }
@@ -81,14 +86,16 @@ pub fn inspect(path: &Path) -> Result<Found> {
         .collect::<io::Result<_>>()
         .map_err(io_error)?;
     children.sort();
-    let mut backups = Vec::new();
+    let (mut backups, mut failed) = (Vec::new(), Vec::new());
     for child in children.iter().filter(|child| child.is_dir()) {
-        // A child that cannot be read is no reason to give up its neighbours: it is not an Apple backup for us.
-        backups.extend(apple_folder(child).unwrap_or_default());
+        match apple_folder(child) {
+            Ok(backup) => backups.extend(backup),
+            Err(error) => failed.push(error),
+        }
     }
-    Ok(match backups.len() {
+    Ok(match backups.len() + failed.len() {
         0 => Found::Folder(path.into()),
-        _ => Found::Several(backups),
+        _ => Found::Several { backups, failed },
     })
 }
 
@@ -107,8 +114,9 @@ fn apple_folder(path: &Path) -> Result<Option<AppleFolder>> {
         .transpose()
         .map_err(apple("Manifest.plist"))?;
     // The other two only describe: a damaged one costs names, not the backup. (Zero-length ones occur.)
-    let info = read_small(&path.join("Info.plist"))?.and_then(|bytes| Info::parse(&bytes).ok());
-    let status = read_small(&path.join("Status.plist"))?.and_then(|bytes| Status::parse(&bytes).ok());
+    let read = |file: &str| read_small(&path.join(file)).ok().flatten();
+    let info = read("Info.plist").and_then(|bytes| Info::parse(&bytes).ok());
+    let status = read("Status.plist").and_then(|bytes| Status::parse(&bytes).ok());
 
     let lockdown = |key: &str| manifest.as_ref().and_then(|m| m.lockdown(key));
     let folder_name = path.file_name().map(|n| n.to_string_lossy().into_owned());

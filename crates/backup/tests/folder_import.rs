@@ -402,3 +402,19 @@ fn speed_of_many_small_files() {
     export(&repository, &saved, &out.path().join("out"));
     eprintln!("export on one thread: {:?}", before.elapsed());
 }
+
+#[test]
+fn a_change_that_puts_its_old_time_back_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("container");
+    std::fs::write(&file, "before").unwrap();
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+    let put_back = || std::fs::File::options().write(true).open(&file).unwrap().set_modified(old).unwrap();
+    put_back();
+    let repository = repository();
+    import(&repository, folder.path());
+    std::fs::write(&file, "after!").unwrap();
+    put_back();
+    let second = import(&repository, folder.path());
+    assert!(second.snapshot.new_bytes > 0);
+}

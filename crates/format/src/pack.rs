@@ -105,7 +105,7 @@ impl Directory {
             let chunks: Vec<_> = ids.iter().zip(lens).map(|(id, len)| (ChunkId(*id), u32::from_le_bytes(*len))).collect();
             end += u64::from(stored_len);
             let sum: u64 = chunks.iter().map(|&(_, len)| u64::from(len)).sum();
-            if raw_len as usize > LONGEST_SEGMENT || sum != raw_len.into() || end > stream_len {
+            if raw_len as usize > LONGEST_SEGMENT || sum != raw_len.into() || end > stream_len.min(u32::MAX.into()) {
                 return Err(bad("lengths do not add up"));
             }
             if codec == Codec::Stored && stored_len != raw_len {

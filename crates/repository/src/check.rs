@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
+use russet_format::config::Config;
 use russet_format::id::{ChunkId, FileName};
 use russet_format::pack::{check_chunk, unpack_segment};
 use russet_format::seal::TAG;
@@ -18,7 +19,7 @@ use crate::names;
 use crate::packer::open_directory;
 use crate::progress::{Phase, Progress};
 use crate::reader::Reader;
-use crate::repo::{DamagedFile, Repository, SnapshotEntry};
+use crate::repo::{DamagedFile, Repository, SnapshotEntry, read_hashed};
 use crate::{RepositoryError, Result};
 
 /// A file of a snapshot that cannot be given back whole.
@@ -73,8 +74,11 @@ pub fn check(repository: &Repository, snapshots: &[FileName], percent: Option<u8
     let mut report = Report::default();
     check_mirrors(store, &mut report)?;
     report.damaged.extend(repository.slots()?.damaged);
-    let (index, broken) = repository.load_index()?;
-    report.damaged.extend(broken);
+    let loaded = repository.load_index(false)?;
+    report.damaged.extend(loaded.broken);
+    report.unindexed = loaded.unnamed;
+    let index = loaded.index;
+    report.damaged.extend(repository.damaged_vault_files()?);
 
     let mut bad = Bad::default();
     check_pack_files(store, &index, &mut report, &mut bad)?;
@@ -105,9 +109,7 @@ fn check_mirrors(store: &dyn Store, report: &mut Report) -> Result<()> {
     let first = store.get_all(&names::config());
     let second = store.get_all(&names::mirror(&names::config()));
     for (name, copy, other) in [("config", &first, &second), ("mirror/config", &second, &first)] {
-        let whole = |bytes: &std::result::Result<Vec<u8>, StoreError>| {
-            bytes.as_ref().is_ok_and(|b| russet_format::config::Config::decode(b).is_ok())
-        };
+        let whole = |bytes: &std::result::Result<Vec<u8>, StoreError>| bytes.as_ref().is_ok_and(|b| Config::decode(b).is_ok());
         if !whole(copy) {
             let why = match copy {
                 Ok(_) => "its checksum does not match".to_owned(),
@@ -116,7 +118,37 @@ fn check_mirrors(store: &dyn Store, report: &mut Report) -> Result<()> {
             report.damaged.push(DamagedFile { file: name.into(), why, healed: whole(other) });
         }
     }
+    if whole_and_different(&first, &second) {
+        let why = "the two copies are of different repositories".to_owned();
+        report.damaged.push(DamagedFile { file: "mirror/config".into(), why, healed: true });
+    }
+    for folder in names::MIRRORED {
+        let hashes = |folder: &str| -> Result<HashSet<FileName>> {
+            Ok(store.list(folder)?.iter().filter_map(|(name, _)| names::hash_of(name)).collect())
+        };
+        let (firsts, seconds) = (hashes(folder)?, hashes(&format!("mirror/{folder}"))?);
+        for hash in firsts.union(&seconds) {
+            let name = names::file(folder, *hash);
+            let mirror = names::mirror(&name);
+            let outcome = match (firsts.contains(hash), seconds.contains(hash)) {
+                (true, true) => read_hashed(store, &mirror).map(drop).map_err(|error| error.to_string()),
+                (true, false) => Err("the second copy is missing".to_owned()),
+                // Unless it is just being written or removed, the first copy was lost.
+                _ => Err(format!("{name} is missing, and only this second copy is there")),
+            };
+            if let Err(why) = outcome {
+                report.damaged.push(DamagedFile { file: mirror.to_string(), why, healed: true });
+            }
+        }
+    }
     Ok(())
+}
+
+fn whole_and_different(
+    first: &std::result::Result<Vec<u8>, StoreError>,
+    second: &std::result::Result<Vec<u8>, StoreError>,
+) -> bool {
+    matches!((first, second), (Ok(first), Ok(second)) if first != second && Config::decode(first).is_ok() && Config::decode(second).is_ok())
 }
 
 /// Is each pack there, and as long as it must be?
@@ -138,8 +170,6 @@ fn check_pack_files(store: &dyn Store, index: &Index, report: &mut Report, bad: 
         gone.insert(number as u32, format!("{file}: {why}"));
         report.damaged.push(DamagedFile { file, why, healed: false });
     }
-    let known = index.pack_numbers();
-    report.unindexed = listed.keys().filter(|name| !known.contains_key(name)).count() as u64;
     if !gone.is_empty() {
         // Chunks that another pack has, too, are looked up there.
         bad.chunks.extend(index.entries().filter_map(|(id, pack)| Some((id, gone.get(&pack)?.clone()))));
@@ -366,9 +396,7 @@ pub fn rot(store: &dyn Store, progress: &dyn Progress) -> Result<Rot> {
         match names::hash_of(name) {
             Some(hash) if hash == FileName::of(&bytes) => Ok(()),
             Some(_) => Err("its bytes do not hash to its name".into()),
-            None if name.as_str().ends_with("config") => {
-                russet_format::config::Config::decode(&bytes).map(drop).map_err(|e| e.to_string())
-            }
+            None if name.as_str().ends_with("config") => Config::decode(&bytes).map(drop).map_err(|e| e.to_string()),
             None => Err("its name is not one that russet gives".into()),
         }
     };

@@ -23,7 +23,7 @@ pub use index::Index;
 mod reader;
 pub use reader::{ContentReader, Reader};
 mod walk;
-pub use walk::{Found, find, walk};
+pub use walk::{Found, find, walk, walk_on};
 
 pub mod check;
 

@@ -140,6 +140,11 @@ pub(crate) struct FullPack {
 }
 
 impl FullPack {
+    /// Number of its chunks.
+    pub(crate) fn chunks(&self) -> u64 {
+        self.directory.segments.iter().map(|segment| segment.chunks.len() as u64).sum()
+    }
+
     /// Seals the pack on all cores. What comes out was opened again and compared.
     pub(crate) fn seal(self, keys: &Keys, buffers: &Buffers) -> Result<SealedPack> {
         let stream = lay_out(self.body, &self.directory.to_tail()?, PACK_FRAMES);

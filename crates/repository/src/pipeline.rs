@@ -83,6 +83,8 @@ pub(crate) struct Pipeline {
     tasks: AtomicUsize,
     most_tasks: usize,
     idle: (Mutex<()>, Condvar),
+    claimed_chunks: AtomicU64,
+    packed_chunks: AtomicU64,
     broken: AtomicBool,
     first_error: Mutex<Option<RepositoryError>>,
     pub(crate) counters: Counters,
@@ -102,6 +104,8 @@ impl Pipeline {
             tasks: AtomicUsize::new(0),
             most_tasks: 2 * rayon::current_num_threads(),
             idle: Default::default(),
+            claimed_chunks: AtomicU64::new(0),
+            packed_chunks: AtomicU64::new(0),
             broken: AtomicBool::new(false),
             first_error: Mutex::new(None),
             counters: Counters::default(),
@@ -125,6 +129,7 @@ impl Pipeline {
         if self.index.knows(&id) || !lock(self.claims(&id)).insert(id) {
             return Ok(id);
         }
+        self.claimed_chunks.fetch_add(1, Ordering::Relaxed);
         self.counters.new_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
         let mut open = segment.take().or_else(|| lock(&self.open[class as usize]).pop()).unwrap_or_default();
         if !open.raw.is_empty() && open.raw.len() + plain.len() > class.segment_target() {
@@ -183,7 +188,7 @@ impl Pipeline {
 
     fn check_broken(&self) -> Result<()> {
         match self.broken.load(Ordering::Acquire) {
-            true => Err(self.cause(RepositoryError::Broken)),
+            true => Err(RepositoryError::Broken),
             false => Ok(()),
         }
     }
@@ -218,13 +223,16 @@ impl Pipeline {
 
     /// Holds no lock while it seals: the worker may take up another task of this run meanwhile.
     fn seal_and_send(&self, full: FullPack) -> Result<()> {
+        let chunks = full.chunks();
         let sealed = full.seal(&self.keys, &self.buffers)?;
         self.counters.stored_bytes.fetch_add(sealed.stored_len(), Ordering::Relaxed);
         let uploader = lock(&self.uploader).clone();
         match uploader {
-            Some(uploader) => uploader.send(sealed),
-            None => Err(RepositoryError::Broken),
+            Some(uploader) => uploader.send(sealed)?,
+            None => return Err(RepositoryError::Broken),
         }
+        self.packed_chunks.fetch_add(chunks, Ordering::Release);
+        Ok(())
     }
 
     /// Packs what is open and waits until packs and index are durable. Must not be called by a worker of the thread pool.
@@ -237,12 +245,16 @@ impl Pipeline {
             }
         }
         self.wait();
-        self.check_broken()?;
+        self.check_broken().map_err(|error| self.cause(error))?;
         for builder in &self.packs {
             let rest = lock(builder).take().map(PackBuilder::finish).unwrap_or_default();
             for full in rest {
                 self.seal_and_send(full)?;
             }
+        }
+        // Every chunk that was claimed is in a pack, or no snapshot may name it.
+        if self.claimed_chunks.load(Ordering::Acquire) != self.packed_chunks.load(Ordering::Acquire) {
+            return Err(RepositoryError::Broken);
         }
         let uploader = lock(&self.uploader).take();
         match uploader.map(Arc::try_unwrap) {

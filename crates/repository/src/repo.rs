@@ -66,6 +66,14 @@ pub struct Opened<T> {
     pub damaged: Vec<DamagedFile>,
 }
 
+/// The index, and what was wrong with the files it came from.
+pub(crate) struct LoadedIndex {
+    pub(crate) index: Index,
+    pub(crate) broken: Vec<DamagedFile>,
+    /// Packs that no index file names.
+    pub(crate) unnamed: u64,
+}
+
 /// An open repository.
 pub struct Repository {
     store: Arc<dyn Store>,
@@ -106,12 +114,13 @@ impl Repository {
         let slot = Slot::create(&secrets, password, config.id, SlotKind::Password, "first password", kdf, now)?;
         let slot = put_hashed(&*store, names::KEYS, &slot.encode())?;
         let bytes = config.encode();
-        store.put(&names::mirror(&names::config()), &bytes)?;
         // The config comes last: until it is there, there is no repository, and two makers at once cannot both win.
-        store.put_new(&names::config(), &bytes).map_err(|error| match error {
-            StoreError::AlreadyExists { .. } => RepositoryError::Exists { place: store.describe() },
-            other => other.into(),
-        })?;
+        for name in [names::mirror(&names::config()), names::config()] {
+            store.put_new(&name, &bytes).map_err(|error| match error {
+                StoreError::AlreadyExists { .. } => RepositoryError::Exists { place: store.describe() },
+                other => other.into(),
+            })?;
+        }
         Ok(Repository::assemble(store, config, secrets, slot, cache))
     }
 
@@ -190,13 +199,14 @@ impl Repository {
         if let Some(index) = &*slot {
             return Ok(index.clone());
         }
-        let index = Arc::new(self.load_index()?.0);
+        let index = Arc::new(self.load_index(true)?.index);
         *slot = Some(index.clone());
         Ok(index)
     }
 
     /// Loads the index and says which of its files are damaged. What they named is read from the packs themselves.
-    pub(crate) fn load_index(&self) -> Result<(Index, Vec<DamagedFile>)> {
+    /// With the cache, files that it was built from are not opened again.
+    pub(crate) fn load_index(&self, with_cache: bool) -> Result<LoadedIndex> {
         let mut listed: Vec<Name> = self.store.list(names::INDEX)?.into_iter().map(|(name, _)| name).collect();
         let mut condemned: Vec<Name> = self.store.list(names::CONDEMNED)?.into_iter().map(|(name, _)| name).collect();
         listed.sort();
@@ -212,8 +222,8 @@ impl Repository {
         let cache_key = *hasher.finalize().as_bytes();
         // Ids of chunks are what the cache holds, so a key that only ids are made with guards it.
         let mac_key = self.keys.writing.chunk_id(russet_format::pack::ChunkKind::Tree, b"russet index cache").0;
-        if let Some(index) = self.cache.as_ref().and_then(|cache| cache.load(&cache_key, &mac_key)) {
-            return Ok((index, Vec::new()));
+        if let Some(index) = self.cache.as_ref().filter(|_| with_cache).and_then(|cache| cache.load(&cache_key, &mac_key)) {
+            return Ok(LoadedIndex { index, broken: Vec::new(), unnamed: 0 });
         }
 
         let (mut files, mut broken) = (Vec::new(), Vec::new());
@@ -233,12 +243,25 @@ impl Repository {
         let superseded: HashSet<FileName> = files.iter().flat_map(|(_, f)| f.supersedes.iter().copied()).collect();
         files.retain(|(name, _)| name.is_none_or(|name| !superseded.contains(&name)));
         let mut files: Vec<IndexFile> = files.into_iter().map(|(_, file)| file).collect();
-        if !broken.is_empty() {
-            files.push(self.directories_of_unlisted_packs(&files)?);
-            broken.iter_mut().for_each(|file| file.healed = true);
+        let mut doomed = HashSet::new();
+        // Packs that no readable index file names say themselves what they hold. If an index file is lost, too: then they cannot be told
+        // from packs of a run that goes on, so they serve readers and no writer counts on them.
+        let named: HashSet<FileName> = files.iter().flat_map(|f| f.packs.iter().map(|p| p.name)).collect();
+        let unnamed: Vec<&Name> = packs
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| names::hash_of(name).is_some_and(|hash| !named.contains(&hash)))
+            .collect();
+        if !unnamed.is_empty() && self.keys.reading.is_some() {
+            let found = self.directories_of(&unnamed);
+            if broken.is_empty() {
+                doomed.extend(found.packs.iter().map(|pack| pack.name));
+            }
+            let whole = found.packs.len() == unnamed.len();
+            broken.iter_mut().for_each(|file| file.healed = whole);
+            files.push(found);
         }
 
-        let mut doomed = HashSet::new();
         for name in &condemned {
             match read_hashed(&*self.store, name).and_then(|b| Condemned::open(&self.keys, &b).map_err(|e| damaged(name, e))) {
                 Ok(list) => doomed.extend(list.packs),
@@ -249,29 +272,41 @@ impl Repository {
         // A pack that is gone or cut cannot be counted on either: what it held is stored again by the next backup that has it.
         let lengths: HashMap<FileName, u64> =
             packs.iter().filter_map(|(name, len)| Some((names::hash_of(name)?, *len))).collect();
-        let lost = files.iter().flat_map(|f| &f.packs).filter(|pack| lengths.get(&pack.name) != Some(&stored_len(pack)));
+        let lost =
+            files.iter().flat_map(|f| &f.packs).filter(|pack| lengths.get(&pack.name).is_none_or(|&len| len < stored_len(pack)));
         doomed.extend(lost.map(|pack| pack.name));
         let index = Index::build(files, &doomed);
         if let (Some(cache), true) = (&self.cache, broken.is_empty()) {
             cache.save(&cache_key, &mac_key, &index);
         }
-        Ok((index, broken))
+        Ok(LoadedIndex { index, broken, unnamed: unnamed.len() as u64 })
     }
 
-    /// Reads the directories of packs that no readable index file names.
-    fn directories_of_unlisted_packs(&self, files: &[IndexFile]) -> Result<IndexFile> {
-        let known: HashSet<FileName> = files.iter().flat_map(|f| f.packs.iter().map(|p| p.name)).collect();
+    /// Reads the directories of packs. One that cannot be opened is a finding of `check`, not a reason to give up the others;
+    /// one that is damaged elsewhere still says what it holds, for its frames stand for themselves.
+    fn directories_of(&self, packs: &[&Name]) -> IndexFile {
         let mut found = IndexFile::default();
-        for (name, _) in self.store.list(names::PACKS)? {
-            let Some(hash) = names::hash_of(&name).filter(|hash| !known.contains(hash)) else { continue };
-            // A pack that cannot be opened is a finding of `check`, not a reason to give up the others.
-            let Ok(bytes) = read_hashed(&*self.store, &name) else { continue };
+        for name in packs {
+            let (Some(hash), Ok(bytes)) = (names::hash_of(name), bounded(&*self.store, name)) else { continue };
             if let Ok((header, _, directory)) = open_directory(&self.keys, &bytes) {
                 let (frames, header_len) = (header.frames(), header.len() as u32);
                 found.packs.push(IndexedPack { name: hash, frames, header_len, directory });
             }
         }
-        Ok(found)
+        found
+    }
+
+    /// Opens every file of secrets, for `check`.
+    pub(crate) fn damaged_vault_files(&self) -> Result<Vec<DamagedFile>> {
+        let mut damaged_files = Vec::new();
+        for (name, _) in self.store.list(names::VAULT)? {
+            let outcome =
+                read_hashed(&*self.store, &name).and_then(|bytes| vault::open(&self.keys, &bytes).map_err(|e| damaged(&name, e)));
+            if let Err(error) = outcome {
+                damaged_files.push(DamagedFile { file: name.to_string(), why: error.to_string(), healed: false });
+            }
+        }
+        Ok(damaged_files)
     }
 
     /// All snapshots, oldest first.
@@ -360,9 +395,27 @@ pub(crate) fn damaged(name: &Name, source: FormatError) -> RepositoryError {
     RepositoryError::Damaged { file: name.to_string(), source }
 }
 
+/// Reads a whole file, unless it is longer than any of its kind can be.
+fn bounded(store: &dyn Store, name: &Name) -> Result<Vec<u8>> {
+    let kind = name.as_str().trim_start_matches("mirror/").split('/').next().unwrap_or_default();
+    let most = match kind {
+        "config" | names::KEYS => 16 << 10,
+        names::PACKS => 1 << 30,
+        _ => 4u64 << 30,
+    };
+    match store.len(name)? {
+        len if len > most => {
+            let source =
+                FormatError::Invalid { what: "length of a stored file", why: format!("{len} bytes are more than it can have") };
+            Err(damaged(name, source))
+        }
+        _ => Ok(store.get_all(name)?),
+    }
+}
+
 /// Reads a file that is named by its hash.
 pub(crate) fn read_hashed(store: &dyn Store, name: &Name) -> Result<Vec<u8>> {
-    let bytes = store.get_all(name)?;
+    let bytes = bounded(store, name)?;
     match names::hash_of(name) == Some(FileName::of(&bytes)) {
         true => Ok(bytes),
         false => Err(RepositoryError::Rotten { file: name.to_string() }),
@@ -386,7 +439,7 @@ pub(crate) fn put_snapshot(store: &dyn Store, bytes: &[u8]) -> Result<FileName> 
 
 fn read_config(store: &dyn Store) -> Result<Config> {
     let (first, second) = (names::config(), names::mirror(&names::config()));
-    let read = |name: &Name| -> Result<Config> { Config::decode(&store.get_all(name)?).map_err(|source| damaged(name, source)) };
+    let read = |name: &Name| -> Result<Config> { Config::decode(&bounded(store, name)?).map_err(|source| damaged(name, source)) };
     read(&first).or_else(|error| read(&second).map_err(|_| error)).map_err(|error| match error {
         RepositoryError::Store(StoreError::NotFound { .. }) => RepositoryError::NoRepository { place: store.describe() },
         other => other,

@@ -16,7 +16,21 @@ pub struct Found<'a> {
 
 /// Visits every node below `root`, each directory before what is in it. The visitor says whether to enter a directory.
 pub fn walk(reader: &Reader, root: &Content, visit: &mut dyn FnMut(Found<'_>) -> Result<bool>) -> Result<()> {
-    below(reader, root, &mut Vec::new(), 0, visit)
+    below(reader, root, &mut Vec::new(), 0, visit, &mut |_, error| Err(error))
+}
+
+/// As [`walk`], but a directory that cannot be read is told to `unreadable`, and the rest is visited.
+pub fn walk_on(
+    reader: &Reader,
+    root: &Content,
+    visit: &mut dyn FnMut(Found<'_>) -> Result<bool>,
+    unreadable: &mut dyn FnMut(&[u8], RepositoryError),
+) -> Result<()> {
+    let mut go_on = |path: &[u8], error| {
+        unreadable(path, error);
+        Ok(())
+    };
+    below(reader, root, &mut Vec::new(), 0, visit, &mut go_on)
 }
 
 fn below(
@@ -25,11 +39,16 @@ fn below(
     path: &mut Vec<u8>,
     depth: usize,
     visit: &mut dyn FnMut(Found<'_>) -> Result<bool>,
+    unreadable: &mut dyn FnMut(&[u8], RepositoryError) -> Result<()>,
 ) -> Result<()> {
     if depth > DEEPEST_DIRECTORY {
         return Err(RepositoryError::Tree { why: format!("it is more than {DEEPEST_DIRECTORY} directories deep") });
     }
-    for node in reader.nodes(content)? {
+    let nodes = match reader.nodes(content) {
+        Ok(nodes) => nodes,
+        Err(error) => return unreadable(path, error),
+    };
+    for node in nodes {
         let before = path.len();
         if before > 0 {
             path.push(b'/');
@@ -37,7 +56,7 @@ fn below(
         path.extend_from_slice(&node.name);
         let enter = visit(Found { path, node: &node })?;
         if let (NodeKind::Directory(content), true) = (&node.kind, enter) {
-            below(reader, content, path, depth + 1, visit)?;
+            below(reader, content, path, depth + 1, visit, unreadable)?;
         }
         path.truncate(before);
     }

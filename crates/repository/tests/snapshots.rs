@@ -186,6 +186,41 @@ fn a_lost_index_is_read_again_from_the_packs() {
 }
 
 #[test]
+fn an_index_that_is_gone_is_read_from_the_packs_and_nobody_counts_on_what_no_index_names() {
+    let store = MemoryStore::default();
+    let files = some_files();
+    let saved = save(&create(&store), &files).unwrap();
+    for name in store.names().into_iter().filter(|n| n.as_str().starts_with("index/")) {
+        store.remove(&name).unwrap();
+    }
+    let repository = Repository::open(Arc::new(store.clone()), b"pw", None).unwrap();
+    assert!(load(&repository, &saved) == files);
+    assert!(check::check(&repository, &[], Some(100), &Silent).unwrap().unindexed > 0);
+    let again = save(&repository, &files).unwrap();
+    assert_eq!(
+        again.snapshot.new_bytes, saved.snapshot.new_bytes,
+        "packs without an index may be another run's, not durable yet"
+    );
+    assert!(load(&repository, &again) == files);
+}
+
+#[test]
+fn a_missing_second_copy_and_a_rotten_secret_are_found() {
+    let store = MemoryStore::default();
+    let repository = create(&store);
+    save(&repository, &some_files()).unwrap();
+    repository.keep_secrets("phone", &[("password", b"secret")], 5).unwrap();
+    let named = |part: &str| store.names().into_iter().find(|n| n.as_str().starts_with(part)).unwrap();
+    let (copy, secret) = (named("mirror/snapshots"), named("vault"));
+    store.remove(&copy).unwrap();
+    store.corrupt(&secret, 150, 1).unwrap();
+    let report = check::check(&repository, &[], None, &Silent).unwrap();
+    for name in [copy, secret] {
+        assert!(report.damaged.iter().any(|d| d.file == name.as_str()), "{name}: {report:?}");
+    }
+}
+
+#[test]
 fn second_copies_serve_where_the_first_are_damaged() {
     let store = MemoryStore::default();
     let files = some_files();

@@ -12,7 +12,7 @@ use russet_apple_format::{ClassKeys, Kek, Keybag, ManifestIndex, MbFile, mbdb};
 use russet_repository::format::id::hex;
 use russet_repository::format::snapshot::{Snapshot, Source};
 use russet_repository::format::tree::{Layer, Node, NodeKind};
-use russet_repository::{Phase, Progress, Reader, Repository, RepositoryError, find, walk};
+use russet_repository::{Found, Phase, Progress, Reader, Repository, RepositoryError, find, walk_on};
 use sha1::{Digest, Sha1};
 
 use crate::content::{self, Hashing};
@@ -51,7 +51,7 @@ pub fn export(
     let reader = repository.reader()?;
     let target = Target::open(to, options)?;
     let (mut files, mut links) = (Vec::new(), Vec::new());
-    walk(&reader, &snapshot.root, &mut |found| {
+    let mut visit = |found: Found<'_>| {
         let path = found.path.to_vec();
         match &found.node.kind {
             NodeKind::File(_) => files.push((path, found.node.clone())),
@@ -60,9 +60,13 @@ pub fn export(
             NodeKind::Other => {}
         }
         Ok(true)
+    };
+    let mut unreadable = Vec::new();
+    walk_on(&reader, &snapshot.root, &mut visit, &mut |path, error| {
+        unreadable.push((String::from_utf8_lossy(path).into_owned(), error.to_string()));
     })?;
     progress.phase(Phase::Extracting, files.len() as u64, files.iter().map(|(_, node)| node.size()).sum());
-    let writer = Writer { reader: &reader, target: &target, progress, failed: Mutex::default(), digests: Mutex::default() };
+    let writer = Writer { reader: &reader, target: &target, progress, failed: Mutex::new(unreadable), digests: Mutex::default() };
     match plain {
         false => files.par_iter().try_for_each(|(path, node)| writer.as_it_came(path, node))?,
         true => writer.plain_folder(repository, snapshot, &files)?,
@@ -135,7 +139,7 @@ impl Writer<'_> {
         let manifest_plist = self.manifest_plist(snapshot)?;
         let keys = class_keys(repository, snapshot, &manifest_plist)?;
         let manifest = manifest(self.reader, snapshot)?;
-        let claims = claimed_sizes(&manifest)?;
+        let claims = claims_of(&manifest)?;
         files.par_iter().try_for_each(|(path, node)| match &path[..] {
             b"Manifest.plist" | b"Manifest.db" | b"Manifest.mbdb" => Ok(()),
             _ => self.plain_file(path, node, &claims),
@@ -164,7 +168,7 @@ impl Writer<'_> {
                     let (domain, mut file) = mbdb::parse_record(&row.blob).map_err(apple("Manifest.mbdb"))?;
                     file.encryption_key = None;
                     if file.digest.is_some() {
-                        file.digest = digests.get(&row.file_id).map(|d| d.to_vec()).or(file.digest);
+                        file.digest = digests.get(&row.file_id).map(|d| d.to_vec());
                     }
                     records.push((domain, file));
                 }
@@ -178,14 +182,24 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn plain_file(&self, path: &[u8], node: &Node, claims: &HashMap<[u8; 20], u64>) -> Result<()> {
+    fn plain_file(&self, path: &[u8], node: &Node, claims: &HashMap<[u8; 20], Claim>) -> Result<()> {
         let id = path.rsplit(|&b| b == b'/').next().and_then(parse_file_id);
-        let claimed = id.and_then(|id| claims.get(&id).copied());
-        let (plain, _) = content::plain(self.reader, node, claimed)?;
+        let claim = id.and_then(|id| claims.get(&id).copied());
+        let plain = match content::plain(self.reader, node, claim.map(|claim| claim.size)) {
+            Ok((plain, _)) => plain,
+            Err(error) => {
+                self.fail(path, error.to_string());
+                return Ok(());
+            }
+        };
         let mut content = Hashing::new(plain, Sha1::new());
-        self.put(path, node, &mut content)?;
+        let written = self.put(path, node, &mut content)?;
         self.progress.advance(1, node.size());
-        if let Some(id) = id {
+        if node.layer.is_none() && claim.is_some_and(|claim| claim.has_key) {
+            self.fail(path, "no key opens it, so it is still encrypted");
+        }
+        // What was there already was not read, so its digest is not known.
+        if let (true, Some(id)) = (written, id) {
             self.digests.lock().unwrap_or_else(|e| e.into_inner()).insert(id, content.hasher.finalize().into());
         }
         Ok(())
@@ -212,7 +226,15 @@ fn class_keys(repository: &Repository, snapshot: &Snapshot, manifest: &ManifestP
     bag.unlock(&Kek::from_bytes(kek)).map_err(|_| VfsError::NoClassKeys)
 }
 
-fn claimed_sizes(manifest: &ManifestIndex) -> Result<HashMap<[u8; 20], u64>> {
+/// What the manifest says of a file.
+#[derive(Clone, Copy)]
+struct Claim {
+    size: u64,
+    has_key: bool,
+}
+
+fn claims_of(manifest: &ManifestIndex) -> Result<HashMap<[u8; 20], Claim>> {
     let rows = manifest.rows().map_err(apple("Manifest.db"))?;
-    Ok(rows.flatten().filter_map(|row| Some((row.file_id, manifest.record(&row).ok()?.size))).collect())
+    let claim = |record: MbFile| Claim { size: record.size, has_key: record.usable_key().is_some() };
+    Ok(rows.flatten().filter_map(|row| Some((row.file_id, claim(manifest.record(&row).ok()?)))).collect())
 }

@@ -50,7 +50,7 @@ pub fn extract(view: &View, selection: &Selection, to: &Path, options: Options, 
     for item in chosen.iter().filter(|item| item.kind == EntryKind::Directory) {
         target.directory(&components(item), &attributes(item))?;
     }
-    let failed = Mutex::new(Vec::new());
+    let failed = Mutex::new(view.unreadable().to_vec());
     let missing: Vec<String> = files.iter().filter(|item| item.node.is_none()).map(|item| item.shown()).collect();
     let (linked, single): (Vec<&Item>, Vec<&Item>) = files
         .into_iter()

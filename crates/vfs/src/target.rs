@@ -327,7 +327,7 @@ impl Target {
     }
 
     /// Remembers for the report that something is not written, and why.
-    fn skip(&self, wanted: &str, why: &str) {
+    pub fn skip(&self, wanted: &str, why: &str) {
         lock(&self.report).skipped.push((wanted.to_owned(), why.to_owned()));
     }
 

@@ -16,7 +16,7 @@ use russet_apple_format::row::{file_id_text, parse_file_id};
 use russet_apple_format::{FileKey, ManifestIndex, MbFile, RowKind};
 use russet_repository::format::snapshot::{Snapshot, Source};
 use russet_repository::format::tree::{Layer, Node, NodeKind};
-use russet_repository::{Reader, find, walk};
+use russet_repository::{Found, Reader, find, walk_on};
 
 use crate::{Result, VfsError, content};
 
@@ -113,6 +113,7 @@ pub struct View {
     pub(crate) snapshot: Snapshot,
     items: Vec<Item>,
     unlocked_apple: bool,
+    unreadable: Vec<(String, String)>,
 }
 
 impl View {
@@ -120,8 +121,9 @@ impl View {
     pub fn open(reader: Arc<Reader>, snapshot: &Snapshot) -> Result<View> {
         let locked = snapshot.facts.get("apple.locked").is_some_and(|locked| locked == "yes");
         if snapshot.source == Source::AppleBackup && !locked {
-            let items = apple_items(&reader, snapshot)?;
-            return Ok(View { reader, snapshot: snapshot.clone(), items, unlocked_apple: true });
+            let mut unreadable = Vec::new();
+            let items = apple_items(&reader, snapshot, &mut unreadable)?;
+            return Ok(View { reader, snapshot: snapshot.clone(), items, unlocked_apple: true, unreadable });
         }
         View::open_raw(reader, snapshot)
     }
@@ -130,11 +132,15 @@ impl View {
     pub fn open_raw(reader: Arc<Reader>, snapshot: &Snapshot) -> Result<View> {
         let mut items = Vec::new();
         let no_domain: Arc<str> = "".into();
-        walk(&reader, &snapshot.root, &mut |found| {
+        let mut unreadable = Vec::new();
+        let mut visit = |found: Found<'_>| {
             items.push(raw_item(no_domain.clone(), found.path, found.node));
             Ok(true)
+        };
+        walk_on(&reader, &snapshot.root, &mut visit, &mut |path, error| {
+            unreadable.push((String::from_utf8_lossy(path).into_owned(), error.to_string()));
         })?;
-        Ok(View { reader, snapshot: snapshot.clone(), items, unlocked_apple: false })
+        Ok(View { reader, snapshot: snapshot.clone(), items, unlocked_apple: false, unreadable })
     }
 
     /// What the files of a snapshot's tree are called by the manifest in it: domain and path, by the path in the tree.
@@ -158,6 +164,11 @@ impl View {
     /// Whether the items are those of an Apple backup, by domain.
     pub fn has_domains(&self) -> bool {
         self.unlocked_apple
+    }
+
+    /// Folders of the stored tree that are damaged, and why; what was in them is not among the items, or without content.
+    pub fn unreadable(&self) -> &[(String, String)] {
+        &self.unreadable
     }
 
     /// The snapshot.
@@ -292,6 +303,9 @@ fn raw_item(domain: Arc<str>, path: &[u8], node: &Node) -> Item {
     }
 }
 
+/// No Manifest.mbdb is larger.
+const LARGEST_MBDB: u64 = 1 << 30;
+
 /// Opens the manifest that lies in a snapshot.
 pub(crate) fn manifest(reader: &Reader, snapshot: &Snapshot) -> Result<ManifestIndex> {
     let apple = |file| move |source| VfsError::Apple { file, source };
@@ -306,20 +320,30 @@ pub(crate) fn manifest(reader: &Reader, snapshot: &Snapshot) -> Result<ManifestI
         return Database::read(bytes, len).map(ManifestIndex::Database).map_err(apple("Manifest.db"));
     }
     let node = find(reader, &snapshot.root, b"Manifest.mbdb")?.ok_or(VfsError::NotApple)?;
-    let (mut read, size) = content::plain(reader, &node, None)?;
-    let mut bytes = Vec::with_capacity(size as usize);
-    read.read_to_end(&mut bytes).map_err(russet_repository::RepositoryError::Source)?;
+    let mut bytes = Vec::new();
+    content::plain(reader, &node, None)?
+        .0
+        .take(LARGEST_MBDB + 1)
+        .read_to_end(&mut bytes)
+        .map_err(russet_repository::RepositoryError::Source)?;
     Mbdb::parse(&bytes).map(ManifestIndex::Mbdb).map_err(apple("Manifest.mbdb"))
 }
 
 /// The nodes of files' contents, by the id that the manifest calls them by, and the path each has in the snapshot.
-pub(crate) fn contents(reader: &Reader, snapshot: &Snapshot) -> Result<HashMap<[u8; 20], Node>> {
+fn contents(reader: &Reader, snapshot: &Snapshot, unreadable: &mut Vec<(String, String)>) -> Result<HashMap<[u8; 20], Node>> {
     let mut contents = HashMap::new();
     let mut flat = Vec::new();
     for node in reader.nodes(&snapshot.root)? {
         match &node.kind {
             NodeKind::Directory(inner) => {
-                for inner_node in reader.nodes(inner)? {
+                let inner = match reader.nodes(inner) {
+                    Ok(inner) => inner,
+                    Err(error) => {
+                        unreadable.push((String::from_utf8_lossy(&node.name).into_owned(), error.to_string()));
+                        continue;
+                    }
+                };
+                for inner_node in inner {
                     if let (Some(id), NodeKind::File(_)) = (parse_file_id(&inner_node.name), &inner_node.kind)
                         && node.name == inner_node.name[..2]
                     {
@@ -337,9 +361,9 @@ pub(crate) fn contents(reader: &Reader, snapshot: &Snapshot) -> Result<HashMap<[
     Ok(contents)
 }
 
-fn apple_items(reader: &Reader, snapshot: &Snapshot) -> Result<Vec<Item>> {
+fn apple_items(reader: &Reader, snapshot: &Snapshot, unreadable: &mut Vec<(String, String)>) -> Result<Vec<Item>> {
     let manifest = manifest(reader, snapshot)?;
-    let mut contents = contents(reader, snapshot)?;
+    let mut contents = contents(reader, snapshot, unreadable)?;
     let rows = manifest.rows().map_err(|source| VfsError::Apple { file: "Manifest.db", source })?;
     // Bad rows were named when the backup was brought in.
     let rows: Vec<_> = rows.flatten().collect();
@@ -368,7 +392,10 @@ fn apple_items(reader: &Reader, snapshot: &Snapshot) -> Result<Vec<Item>> {
         }
         let node = if kind == EntryKind::File { contents.remove(&row.file_id) } else { None };
         let size = match &node {
-            Some(node @ Node { layer: Some(Layer::Locked { .. }), .. }) => content::plain(reader, node, Some(record.size))?.1,
+            // What cannot be read now is found out when it is wanted.
+            Some(node @ Node { layer: Some(Layer::Locked { .. }), .. }) => {
+                content::plain(reader, node, Some(record.size)).map_or(node.size(), |(_, len)| len)
+            }
             Some(node) => node.size(),
             None => 0,
         };

@@ -29,6 +29,8 @@ use crate::unlock::{Unlock, class_keys};
 use crate::{BackupError, Request, Result};
 use scan::{Scan, Scanned};
 
+/// No Manifest.mbdb is larger.
+const LARGEST_MBDB: u64 = 1 << 30;
 /// Rows of the manifest that wait for a worker.
 const ROWS_AHEAD: usize = 256;
 
@@ -52,10 +54,17 @@ pub fn import(
     let parent = parent_of(repository, &folder.udid)?;
     let draft = repository.draft()?;
     let before = match &parent {
-        Some(parent) => Before::load(&draft, &parent.snapshot)?,
-        None => Before::default(),
+        // What is not listed cannot be said again of a file that is not read again.
+        Some(parent) if parent.snapshot.more_problems == 0 => Before::load(&draft, &parent.snapshot)?,
+        _ => Before::default(),
     };
     progress.phase(Phase::Storing, scan.files.len() as u64, scan.files.iter().map(|f| f.len).sum());
+    let unreadable = |(path, error): &(std::path::PathBuf, io::Error)| Problem {
+        kind: ProblemKind::Unreadable,
+        severity: Severity::Loss,
+        path: path.strip_prefix(&folder.path).unwrap_or(path).to_string_lossy().into_owned(),
+        detail: error.to_string(),
+    };
     let run = Run {
         draft: &draft,
         scan: &scan,
@@ -64,7 +73,7 @@ pub fn import(
         locked,
         progress,
         nodes: Mutex::new(Vec::with_capacity(scan.files.len())),
-        problems: Mutex::new(Vec::new()),
+        problems: Mutex::new(scan.unreadable.iter().map(unreadable).collect()),
         bytes: AtomicU64::new(0),
     };
     run.listed_files(folder, manifest.as_ref())
@@ -74,7 +83,9 @@ pub fn import(
 
     progress.phase(Phase::Finishing, 0, 0);
     let (nodes, mut problems) = (into_inner(run.nodes), into_inner(run.problems));
-    problems.sort_by(|a, b| (a.kind, &a.path).cmp(&(b.kind, &b.path)));
+    // Losses first: only the first thousands are listed in the snapshot.
+    problems.sort_by(|a, b| (b.severity, a.kind, &a.path, &a.detail).cmp(&(a.severity, b.kind, &b.path, &b.detail)));
+    problems.dedup();
     let (files, bytes) = (nodes.len() as u64, run.bytes.into_inner());
     let root = store_tree(&draft, &scan, nodes).map_err(|error| error.caused_in(&draft))?;
     let meta = Meta {
@@ -129,6 +140,9 @@ fn open_manifest(folder: &AppleFolder, keys: Option<&ClassKeys>) -> Result<Optio
     let file = File::open(&path).map_err(io_error)?;
     let len = file.metadata().map_err(io_error)?.len();
     if folder.layout == Layout::Mbdb {
+        if len > LARGEST_MBDB {
+            return Err(BackupError::TooLarge { path, len });
+        }
         let bytes = fs::read(&path).map_err(io_error)?;
         return Mbdb::parse(&bytes).map(ManifestIndex::Mbdb).map(Some).map_err(apple_error(folder, name));
     }
@@ -152,15 +166,17 @@ fn parent_of(repository: &Repository, udid: &str) -> Result<Option<SnapshotEntry
 #[derive(Default)]
 struct Before {
     folders: HashMap<Vec<u8>, HashMap<Vec<u8>, Node>>,
-    problems: HashMap<String, Vec<Problem>>,
+    problems: Mutex<HashMap<String, Vec<Problem>>>,
 }
 
 impl Before {
     fn load(draft: &Draft, snapshot: &Snapshot) -> Result<Before> {
         let mut before = Before::default();
+        let mut problems: HashMap<String, Vec<Problem>> = HashMap::new();
         for problem in &snapshot.problems {
-            before.problems.entry(problem.path.clone()).or_default().push(problem.clone());
+            problems.entry(problem.path.clone()).or_default().push(problem.clone());
         }
+        before.problems = Mutex::new(problems);
         // A last snapshot that is damaged costs reading everything, not the run.
         for node in draft.reader().nodes(&snapshot.root).unwrap_or_default() {
             match &node.kind {
@@ -266,8 +282,8 @@ impl Run<'_> {
         let path = shown(row);
         if let Some(node) = self.unchanged(file, Some(record)) {
             // What was wrong with it still is.
-            let old = self.before.problems.get(&path).into_iter().flatten().cloned();
-            self.problems.lock().unwrap_or_else(|e| e.into_inner()).extend(old);
+            let old = self.before.problems.lock().unwrap_or_else(|e| e.into_inner()).remove(&path);
+            self.problems.lock().unwrap_or_else(|e| e.into_inner()).extend(old.into_iter().flatten());
             self.done(file, node, file.len);
             return Ok(());
         }
@@ -296,8 +312,9 @@ impl Run<'_> {
     fn judge(&self, node: &Node, file: &Scanned, has_key: bool, claimed: Option<u64>, path: &str) {
         let plain = match (&node.layer, has_key) {
             (Some(Layer::Locked { .. }), _) => {
-                let cut = claimed
-                    .is_some_and(|claimed| file.len < stored_len(claimed) && claimed < 1 << 39 && !file.len.is_multiple_of(16));
+                let cut = claimed.is_some_and(|claimed| {
+                    file.len < stored_len(claimed) && claimed < 1 << 39 && (file.len == 0 || !file.len.is_multiple_of(16))
+                });
                 let (kind, severity) = match cut {
                     true => (ProblemKind::Cut, Severity::Loss),
                     false => (ProblemKind::KeptAsItCame, Severity::Note),
@@ -309,7 +326,8 @@ impl Run<'_> {
         };
         if let Some(claimed) = claimed.filter(|&claimed| claimed != plain) {
             let detail = format!("{plain} bytes, and the manifest says {claimed}");
-            self.problem(ProblemKind::SizeDiffers, Severity::Note, path.into(), detail);
+            let severity = if plain == 0 { Severity::Loss } else { Severity::Note };
+            self.problem(ProblemKind::SizeDiffers, severity, path.into(), detail);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -42,6 +43,8 @@ pub(crate) struct ScannedFolder {
 pub(crate) struct Scan {
     pub(crate) folders: Vec<ScannedFolder>,
     pub(crate) files: Vec<Scanned>,
+    /// What could not even be looked at, and why.
+    pub(crate) unreadable: Vec<(PathBuf, io::Error)>,
 }
 
 impl Scan {
@@ -58,11 +61,15 @@ impl Scan {
                 let path = scan.folders[level.start].path.clone();
                 return Err(BackupError::Io { path, source: std::io::Error::other("folders are nested too deep for a backup") });
             }
-            let listings: Vec<Listing> =
-                scan.folders[level.clone()].par_iter().map(|f| Listing::of(&f.path)).collect::<Result<_>>()?;
+            let listings: Vec<Listing> = scan.folders[level.clone()].par_iter().map(|f| Listing::of(&f.path)).collect();
+            if depth == 0 && listings[0].failed_at(root) {
+                let source = listings.into_iter().flat_map(|l| l.unreadable).map(|(_, error)| error).next();
+                return Err(BackupError::Io { path: root.into(), source: source.unwrap_or(io::ErrorKind::Other.into()) });
+            }
             let next = scan.folders.len();
             for (number, listing) in level.clone().zip(listings) {
                 scan.folders[number].others = listing.others;
+                scan.unreadable.extend(listing.unreadable);
                 scan.folders.extend(listing.folders.into_iter().map(|inner| ScannedFolder { parent: number as u32, ..inner }));
                 scan.files.extend(listing.files.into_iter().map(|mut file| {
                     file.folder = number as u32;
@@ -127,20 +134,39 @@ impl Scanned {
     }
 }
 
+#[derive(Default)]
 struct Listing {
     folders: Vec<ScannedFolder>,
     files: Vec<Scanned>,
     others: Vec<Node>,
+    unreadable: Vec<(PathBuf, io::Error)>,
 }
 
 impl Listing {
-    fn of(path: &Path) -> Result<Listing> {
-        let fail = |source| BackupError::Io { path: path.into(), source };
-        let mut listing = Listing { folders: Vec::new(), files: Vec::new(), others: Vec::new() };
-        for entry in fs::read_dir(path).map_err(fail)? {
-            let entry = entry.map_err(fail)?;
-            // It may go while we look; then it was not there.
-            let Ok(metadata) = entry.metadata() else { continue };
+    fn of(path: &Path) -> Listing {
+        let mut listing = Listing::default();
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) => {
+                listing.unreadable.push((path.into(), error));
+                return listing;
+            }
+        };
+        for entry in entries {
+            let looked = entry.map_err(|error| (path.to_path_buf(), error));
+            let looked = looked.and_then(|entry| match entry.metadata() {
+                Ok(metadata) => Ok((entry, metadata)),
+                Err(error) => Err((entry.path(), error)),
+            });
+            let (entry, metadata) = match looked {
+                Ok(looked) => looked,
+                // It may go while we look; then it was not there.
+                Err((_, error)) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(failed) => {
+                    listing.unreadable.push(failed);
+                    continue;
+                }
+            };
             let name = name_bytes(&entry.file_name());
             if metadata.is_dir() {
                 listing.folders.push(folder(entry.path(), &metadata));
@@ -157,7 +183,12 @@ impl Listing {
         }
         listing.folders.sort_by(|a, b| a.node.name.cmp(&b.node.name));
         listing.files.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(listing)
+        listing
+    }
+
+    /// Whether the folder itself could not be listed.
+    fn failed_at(&self, path: &Path) -> bool {
+        self.unreadable.iter().any(|(failed, _)| failed == path)
     }
 }
 

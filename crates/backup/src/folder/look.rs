@@ -67,6 +67,7 @@ fn look_at(
     let linked = linked.then(|| identity(&stat));
     node.hard_link = linked.map(|identity| group(identity, scan.device));
     if matches!(node.kind, NodeKind::File(_)) {
+        node.record = Some(fingerprint(&stat));
         match entry.previous.take().filter(|old| is_unchanged(old, &node, &stat, draft, is_racy)) {
             Some(old) => (node.kind, node.sparse) = (old.kind, old.sparse),
             None => entry.to_read = Some((stat.st_size as u64, linked)),
@@ -78,7 +79,16 @@ fn look_at(
 
 fn is_unchanged(old: &Node, new: &Node, stat: &Stat, draft: &Draft, is_racy: &dyn Fn(i64) -> bool) -> bool {
     let NodeKind::File(content) = &old.kind else { return false };
-    content.size() == stat.st_size as u64 && old.mtime == new.mtime && !is_racy(new.mtime.0) && draft.holds(content)
+    let same = content.size() == stat.st_size as u64 && old.mtime == new.mtime && old.record == new.record;
+    same && !is_racy(new.mtime.0) && draft.holds(content)
+}
+
+/// What changes with every change of a file, even one that puts its old time back: which file it is and when the system last touched it.
+pub(super) fn fingerprint(stat: &Stat) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&stat.st_ino.to_le_bytes());
+    hasher.update(&stat.st_ctime.to_le_bytes()).update(&stat.st_ctime_nsec.to_le_bytes());
+    *hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes")
 }
 
 /// The number of a group of hard links. On the folder's own device it is the inode, so that it stays the same from run to run.

@@ -15,7 +15,7 @@ use russet_repository::format::tree::{Content, NodeKind};
 use russet_repository::{Draft, FileWriter, Hint, Progress, RepositoryError};
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
 
-use super::look::{mtime, node_of};
+use super::look::{fingerprint, mtime, node_of};
 use super::scan::{Cursor, Scan};
 use super::{problem, unread};
 use crate::Result;
@@ -70,7 +70,7 @@ pub(super) fn read(scan: &mut Scan, draft: &Draft, progress: &dyn Progress) -> R
             // It may have changed since it was looked at: attributes and content belong together.
             let now = node_of(&node.name, NodeKind::File(taken.content), &taken.stat);
             (node.kind, node.mode, node.uid, node.gid, node.mtime) = (now.kind, now.mode, now.uid, now.gid, now.mtime);
-            node.sparse = taken.sparse;
+            (node.sparse, node.record) = (taken.sparse, Some(fingerprint(&taken.stat)));
             node
         });
     }

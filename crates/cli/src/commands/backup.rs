@@ -97,11 +97,12 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<Code> {
     for found in found {
         let outcomes = match found {
             Found::Apple(folder) => vec![run.apple(&folder)],
-            Found::Several(folders) => {
-                if folders.len() > 1 {
-                    session.out.say(format!("{} here: {}", plural(folders.len() as u64, "backup"), titles(&folders)));
+            Found::Several { backups, failed } => {
+                if backups.len() > 1 {
+                    session.out.say(format!("{} here: {}", plural(backups.len() as u64, "backup"), titles(&backups)));
                 }
-                folders.iter().map(|folder| run.apple(folder)).collect()
+                let taken = backups.iter().map(|folder| run.apple(folder));
+                taken.chain(failed.into_iter().map(|error| Err(error.into()))).collect()
             }
             Found::Folder(path) => vec![run.folder(&path)],
         };
