@@ -226,8 +226,14 @@ fn lines(report: &Report, rehearsal: Option<&Rehearsal>, touched: &[Reached<'_>]
     }
     if report.unindexed > 0 {
         lines.push(format!(
-            "unused    {} of a run that goes on or was killed; they harm nothing",
+            "unused    {} that no index names: of a run that goes on or was killed, or of an index file that was lost; they are read",
             plural(report.unindexed, "pack")
+        ));
+    }
+    if report.unfinished > 0 {
+        lines.push(format!(
+            "unused    {} of which only the second copy is there: of a run that goes on or was killed",
+            plural(report.unfinished, "snapshot")
         ));
     }
     lines.extend(damaged_lines(&report.damaged));
@@ -325,6 +331,7 @@ fn object(report: &Report, rehearsal: Option<&Rehearsal>, touched: &[Reached<'_>
         "packs_read": report.packs_read,
         "bytes_read": report.bytes_read,
         "unindexed_packs": report.unindexed,
+        "unfinished_snapshots": report.unfinished,
         "rebuilt": rehearsal.map(|r| json!({
             "files": r.files,
             "bytes": r.bytes,
