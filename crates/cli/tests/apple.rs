@@ -110,6 +110,13 @@ fn damage_is_told_by_the_apps_and_files_that_it_touches() {
     // The photo goes in by itself first, so that its bytes lie in a pack of their own.
     let bytes = std::fs::read(written.folder.join(&photo.file_id[..2]).join(&photo.file_id)).unwrap();
     place.write("photo/alone.jpg", bytes);
+    // Another of some size makes that pack the largest, and lies in one segment with it.
+    let mut state = 1u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    });
+    place.write("photo/other.jpg", [0xff, 0xd8, 0xff].into_iter().chain(noise).take(300_000).collect::<Vec<u8>>());
     place.done(&["backup", "--from", place.path("photo").to_str().unwrap()]);
     let packs = files_in(&place.path("repo/packs"));
     place.done(&["backup", "--from", written.folder.to_str().unwrap()]);

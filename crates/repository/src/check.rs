@@ -195,11 +195,13 @@ fn read_packs(
     let numbers = choose(index.packs(), percent)?;
     let bytes: u64 = numbers.iter().map(|&n| u64::from(index.pack(n).frames) << russet_format::pack::PACK_FRAMES).sum();
     progress.phase(Phase::CheckingPacks, numbers.len() as u64, bytes);
+    let mut places = vec![0u64; index.packs()];
+    index.entries().for_each(|(_, pack)| places[pack as usize] += 1);
     let findings = Mutex::new((Vec::new(), HashMap::new()));
     let read = AtomicU64::new(0);
     numbers.par_iter().try_for_each(|&number| -> Result<()> {
         let name = names::file(names::PACKS, index.pack(number).name);
-        let outcome = read_pack(repository, &name);
+        let outcome = read_pack(repository, &name, index, number as u32, places[number]);
         progress.advance(1, u64::from(index.pack(number).frames) << russet_format::pack::PACK_FRAMES);
         let (why, chunks) = match outcome {
             Ok((len, PackState::Sound)) => {
@@ -238,7 +240,7 @@ enum PackState {
 }
 
 /// Reads a pack as it is, and finds which chunks survive if some of it is damaged.
-fn read_pack(repository: &Repository, name: &Name) -> Result<(u64, PackState)> {
+fn read_pack(repository: &Repository, name: &Name, index: &Index, number: u32, places: u64) -> Result<(u64, PackState)> {
     let keys = repository.keys();
     let bytes = repository.store().get_all(name)?;
     let rotten = names::hash_of(name) != Some(FileName::of(&bytes));
@@ -249,6 +251,8 @@ fn read_pack(repository: &Repository, name: &Name) -> Result<(u64, PackState)> {
         bytes[header.len()..].chunks_exact(step).zip(0..).map(|(frame, number)| opener.open(number, frame).ok()).collect();
     let mut bad = Vec::new();
     let mut first_error = None;
+    // Chunks that the index places here, found where it says.
+    let mut in_place = 0;
     let mut at = 0usize;
     for segment in &directory.segments {
         let end = at + segment.stored_len as usize;
@@ -258,6 +262,13 @@ fn read_pack(repository: &Repository, name: &Name) -> Result<(u64, PackState)> {
         for (id, len) in &segment.chunks {
             let plain = raw.as_deref().and_then(|raw| raw.get(inside..inside + *len as usize));
             let sound = plain.is_some_and(|plain| check_chunk(&keys.writing, directory.kind, *id, plain).is_ok());
+            if let Some((location, place)) =
+                index.find(id).map(|l| (l, index.segment(l.segment))).filter(|(_, p)| p.pack == number)
+            {
+                let same = (place.offset as usize, place.stored_len, location.offset as usize, location.len)
+                    == (at, segment.stored_len, inside, *len);
+                in_place += u64::from(same);
+            }
             if !sound {
                 first_error.get_or_insert_with(|| format!("chunk {id} cannot be read back"));
                 bad.push(*id);
@@ -265,6 +276,9 @@ fn read_pack(repository: &Repository, name: &Name) -> Result<(u64, PackState)> {
             inside += *len as usize;
         }
         at = end;
+    }
+    if in_place != places {
+        first_error.get_or_insert_with(|| "the index places chunks in it that are not there".to_owned());
     }
     let why = first_error.or_else(|| rotten.then(|| "its bytes do not hash to its name".to_owned()));
     let state = match why {

@@ -177,6 +177,10 @@ impl Repository {
 
     /// Starts a snapshot.
     pub fn draft(&self) -> Result<Draft> {
+        // Who cannot read which packs are on their way out must not count on any.
+        for (name, _) in self.store.list(names::CONDEMNED)? {
+            read_hashed(&*self.store, &name).and_then(|b| Condemned::open(&self.keys, &b).map_err(|e| damaged(&name, e)))?;
+        }
         // What other runs have written since is worth knowing, and so is afterwards what this one writes.
         *self.index_slot() = None;
         let draft = Draft::start(self.store.clone(), self.keys.clone(), self.reader()?);

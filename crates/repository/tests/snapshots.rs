@@ -280,6 +280,19 @@ fn what_a_lost_pack_held_is_stored_again_by_the_next_backup_that_has_it() {
 }
 
 #[test]
+fn nobody_writes_who_cannot_read_which_packs_are_on_their_way_out() {
+    let store = MemoryStore::default();
+    let files = some_files();
+    let saved = save(&create(&store), &files).unwrap();
+    let garbage = b"not a list";
+    let name = format!("condemned/{}", russet_format::id::FileName::of(garbage));
+    store.put(&russet_store::Name::new(name).unwrap(), garbage).unwrap();
+    let repository = Repository::open(Arc::new(store), b"pw", None).unwrap();
+    assert!(load(&repository, &saved) == files, "reading goes on");
+    assert!(matches!(repository.draft(), Err(RepositoryError::Damaged { .. })));
+}
+
+#[test]
 fn keys_are_added_removed_and_never_the_last_one() {
     let store = MemoryStore::default();
     let repository = create(&store);
