@@ -120,6 +120,28 @@ fn every_flipped_byte_of_a_small_repository_is_healed_or_named_and_never_gives_w
     }
 }
 
+#[test]
+fn every_flipped_byte_is_found_without_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a"), "first").unwrap();
+    let store = MemoryStore::default();
+    russet_tests::back_up_folder(&create(store.clone()), folder.path(), 1).unwrap();
+    assert!(check::rot(&store, &Silent).unwrap().damaged.is_empty());
+    for (name, bytes) in store.snapshot() {
+        // Only the flipped file and the one that says what this is are needed to judge it.
+        let alone = MemoryStore::from(BTreeMap::from([(name.clone(), bytes.clone())]));
+        if name.as_str() != "config" {
+            alone.put(&Name::new("config").unwrap(), &store.get_all(&Name::new("config").unwrap()).unwrap()).unwrap();
+        }
+        for at in 0..bytes.len() as u64 {
+            alone.corrupt(&name, at, 0x20).unwrap();
+            let rot = check::rot(&alone, &Silent).unwrap();
+            assert!(rot.damaged.iter().any(|d| d.file == name.as_str()), "{name} byte {at} is not noticed");
+            alone.corrupt(&name, at, 0x20).unwrap();
+        }
+    }
+}
+
 /// The files of a store.
 type Files = BTreeMap<Name, Vec<u8>>;
 
