@@ -55,7 +55,7 @@ pub fn export(
         let path = found.path.to_vec();
         match &found.node.kind {
             NodeKind::File(_) => files.push((path, found.node.clone())),
-            NodeKind::Directory(_) => target.directory(&parts(&path), &attributes(found.node)).map_err(source_error)?,
+            NodeKind::Directory(_) => target.directory(&parts(&path), &found.node.into()).map_err(source_error)?,
             NodeKind::Symlink(link) => links.push((path, found.node.clone(), link.clone())),
             NodeKind::Other => {}
         }
@@ -72,7 +72,7 @@ pub fn export(
         true => writer.plain_folder(repository, snapshot, &files)?,
     }
     for (path, node, link) in links {
-        target.symlink(&parts(&path), &attributes(&node), &link)?;
+        target.symlink(&parts(&path), &Attributes::from(&node), &link)?;
     }
     let failed = writer.failed.into_inner().unwrap_or_else(|e| e.into_inner());
     Ok(Extracted { written: target.finish()?, failed, missing: Vec::new() })
@@ -84,16 +84,6 @@ fn source_error(error: crate::target::TargetError) -> RepositoryError {
 
 fn parts(path: &[u8]) -> Vec<&[u8]> {
     path.split(|&b| b == b'/').collect()
-}
-
-fn attributes(node: &Node) -> Attributes {
-    Attributes {
-        mode: node.mode,
-        mtime: node.mtime,
-        owner: (node.uid, node.gid),
-        xattrs: node.xattrs.clone(),
-        sparse: node.sparse,
-    }
 }
 
 struct Writer<'a> {
@@ -112,7 +102,7 @@ impl Writer<'_> {
     }
 
     fn put(&self, path: &[u8], node: &Node, content: &mut dyn Read) -> Result<bool> {
-        match self.target.file(&parts(path), &attributes(node), content) {
+        match self.target.file(&parts(path), &node.into(), content) {
             // A file that was there already, and is not to be overwritten, was not read.
             Ok(placed) => Ok(placed.is_written()),
             Err(error) if error.is_content() => {
