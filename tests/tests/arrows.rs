@@ -10,10 +10,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("format", &[]),
     ("apple-format", &[]),
     ("repository", &["format", "store"]),
-    ("backup", &["repository", "apple-format"]),
+    ("device", &["apple-format"]),
+    ("backup", &["repository", "apple-format", "device", "vfs"]),
     ("vfs", &["repository", "apple-format"]),
     ("specimen", &["apple-format"]),
-    ("cli", &["store", "format", "repository", "backup", "vfs", "specimen"]),
+    ("virtual-phone", &["apple-format", "specimen"]),
+    ("cli", &["store", "format", "repository", "backup", "device", "vfs", "specimen", "virtual-phone"]),
 ];
 
 #[test]

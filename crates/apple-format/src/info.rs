@@ -127,6 +127,81 @@ impl Info {
     }
 }
 
+/// What a host writes into Info.plist before a backup, besides what [`Info`] knows.
+#[derive(Default)]
+pub struct NewInfo<'a> {
+    /// The phone itself.
+    pub info: Info,
+    /// Identity of a second line.
+    pub imei2: Option<&'a str>,
+    /// Identity of a CDMA phone.
+    pub meid: Option<&'a str>,
+    /// The owner's apps. A restore has the phone fetch them again, so all that the phone tells of them is kept.
+    pub apps: &'a [NewApp<'a>],
+    /// Files of `/iTunes_Control/iTunes`, by name.
+    pub itunes_files: &'a [(String, Vec<u8>)],
+    /// The phone's domain `com.apple.iTunes`.
+    pub itunes_settings: Option<Dictionary>,
+    /// The list of books.
+    pub books: Option<Vec<u8>>,
+}
+
+/// One of the owner's apps, as the phone tells it.
+#[derive(Debug, Clone, Copy)]
+pub struct NewApp<'a> {
+    /// Bundle id.
+    pub id: &'a str,
+    /// Its right to run (`ApplicationSINF`).
+    pub sinf: Option<&'a [u8]>,
+    /// What the App Store said of it (`iTunesMetadata`).
+    pub metadata: Option<&'a [u8]>,
+    /// Its icon as PNG.
+    pub icon: Option<&'a [u8]>,
+    /// Whether the phone offloaded it.
+    pub is_demoted: bool,
+}
+
+impl NewInfo<'_> {
+    /// Writes an Info.plist with these values, as XML, which every reader of backups takes.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let mut root = property_list::read(WHAT, &self.info.encode())?;
+        for (key, value) in [("IMEI 2", self.imei2), ("MEID", self.meid)] {
+            if let Some(value) = value {
+                root.insert(key.into(), value.into());
+            }
+        }
+        let app = |app: &NewApp<'_>| {
+            let parts = [("ApplicationSINF", app.sinf), ("iTunesMetadata", app.metadata), ("PlaceholderIcon", app.icon)];
+            let known = parts.into_iter().filter_map(|(key, data)| Some((key.to_owned(), Value::Data(data?.to_vec()))));
+            let mut known: Dictionary = known.collect();
+            if app.is_demoted {
+                known.insert("IsDemotedApp".into(), true.into());
+            }
+            (app.id.to_owned(), Value::from(known))
+        };
+        root.insert("Applications".into(), self.apps.iter().map(app).collect::<Dictionary>().into());
+        let files = self.itunes_files.iter().map(|(name, data)| (name.clone(), Value::Data(data.clone())));
+        root.insert("iTunes Files".into(), files.collect::<Dictionary>().into());
+        root.insert("iTunes Settings".into(), self.itunes_settings.clone().unwrap_or_default().into());
+        if let Some(books) = &self.books {
+            root.insert("iBooks Data 2".into(), Value::Data(books.clone()));
+        }
+        Ok(property_list::write_xml(root))
+    }
+}
+
+impl std::fmt::Debug for NewInfo<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NewInfo({} apps)", self.apps.len())
+    }
+}
+
+/// The `Applications` of an Info.plist as a property list of its own: what a phone reads to fetch its apps again.
+pub fn restore_applications(info: &[u8]) -> Result<Option<Vec<u8>>> {
+    let root = property_list::read(WHAT, info)?;
+    Ok(root.dictionary("Applications").filter(|apps| !apps.is_empty()).cloned().map(property_list::write_xml))
+}
+
 /// Names lie in the property list that the App Store gave the phone with each app.
 fn app_names(applications: &Dictionary) -> BTreeMap<String, String> {
     let name = |metadata: &[u8]| {
@@ -161,6 +236,20 @@ mod tests {
         assert_eq!(Info::parse(&info.encode()).unwrap(), info);
         assert_eq!(info.udid().unwrap(), "00008130-000A1B2C3D4E001C");
         assert!(Info::default().udid().is_err());
+    }
+
+    #[test]
+    fn what_a_host_writes_is_parsed_and_gives_the_apps_to_restore() {
+        let app = NewApp { id: "org.example.app", sinf: Some(b"sinf"), metadata: None, icon: Some(b"png"), is_demoted: true };
+        let info = Info { device_name: Some("Anna’s & Bert’s".into()), ..Info::default() };
+        let new = NewInfo { info, imei2: Some("2"), apps: &[app], books: Some(vec![1]), ..NewInfo::default() };
+        let bytes = new.encode().unwrap();
+        assert!(bytes.starts_with(b"<?xml"));
+        assert_eq!(Info::parse(&bytes).unwrap().device_name.as_deref(), Some("Anna’s & Bert’s"));
+        let apps = restore_applications(&bytes).unwrap().unwrap();
+        let apps = property_list::read("apps", &apps).unwrap();
+        assert_eq!(apps.dictionary("org.example.app").unwrap().data("ApplicationSINF"), Some(&b"sinf"[..]));
+        assert_eq!(restore_applications(&Info::default().encode()).unwrap(), None);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub mod well_known;
 // The encodings underneath.
 pub mod binary_plist;
 pub mod keyed_archive;
-mod property_list;
+pub mod property_list;
 mod read;
 pub mod sqlite;
 

@@ -1,4 +1,4 @@
-//! Property lists as trees, for the few files at the root of a backup.
+//! Property lists as trees: the few files at the root of a backup, and everything that a phone says.
 //!
 //! The `plist` crate reads XML and writes both forms; this module stands in front of it, because it neither bounds
 //! depth (dropping a deep tree overflows the stack) nor the unfolding of shared objects ("billion laughs").
@@ -27,7 +27,8 @@ pub(crate) fn read(what: &'static str, bytes: &[u8]) -> Result<Dictionary> {
     }
 }
 
-pub(crate) fn read_value(what: &'static str, bytes: &[u8]) -> Result<Value> {
+/// Reads a property list, XML or binary, of whatever root: at most 64 MiB, 64 levels and a million values. `what` names it in errors.
+pub fn read_value(what: &'static str, bytes: &[u8]) -> Result<Value> {
     if bytes.len() > MAX_BYTES {
         return Err(Error::TooLarge { what, size: bytes.len() as u64, limit: MAX_BYTES as u64 });
     }
@@ -38,6 +39,13 @@ pub(crate) fn read_value(what: &'static str, bytes: &[u8]) -> Result<Value> {
     }
     check_xml(what, bytes)?;
     Value::from_reader_xml(bytes).map_err(|error| Error::malformed(what, error.to_string()))
+}
+
+/// Writes a property list as XML.
+pub(crate) fn write_xml(root: Dictionary) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Value::Dictionary(root).to_writer_xml(&mut bytes).expect("writing to memory cannot fail");
+    bytes
 }
 
 /// Writes a dictionary as a binary property list.

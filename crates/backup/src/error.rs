@@ -3,8 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use russet_device::DeviceError;
 use russet_repository::{Draft, RepositoryError};
 use thiserror::Error;
+
+use crate::phone::Obstacle;
 
 /// What can keep a backup from being brought in.
 #[derive(Debug, Error)]
@@ -54,6 +57,41 @@ pub enum BackupError {
     NoPhonePassword {
         /// Whose backup.
         device: String,
+    },
+    /// The phone, or the way to it, failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// This computer could not do what the phone asked.
+    #[error("this computer could not do what the phone asked")]
+    Host {
+        /// What failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another session with this phone is going on.
+    #[error("{device} is being backed up already by another russet on this computer")]
+    PhoneBusy {
+        /// Which phone.
+        device: String,
+    },
+    /// The phone said that it succeeded, and its own status says that it did not.
+    #[error("{device} said that its backup succeeded, but its Status.plist does not say that it finished")]
+    PhoneUnfinished {
+        /// Which phone.
+        device: String,
+    },
+    /// The phone became another one in the middle.
+    #[error("the backup of {device} cannot be used: {what}")]
+    PhoneChanged {
+        /// Which phone.
+        device: String,
+        /// What it did.
+        what: String,
+    },
+    /// Something stands in the way of a restore.
+    #[error("this date cannot be given back to this phone")]
+    CannotRestore {
+        /// What.
+        obstacle: Obstacle,
     },
     /// The password that was given is wrong.
     #[error("this is not the backup password of {device}")]

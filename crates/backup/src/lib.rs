@@ -1,17 +1,18 @@
 //! Brings backups into a repository.
 //!
-//! [`source::inspect`] finds out what a folder is; [`apple::import`] takes a backup in Apple's layout, [`folder::import`] any other
-//! folder. Both end with a snapshot, or with none and a sound repository. Nothing here prints, prompts or reads a clock.
+//! [`phone`] is the host that a phone talks to: it backs a phone up, and gives a date back to it. [`source::inspect`] finds out what a folder
+//! is; [`apple::import`] takes a backup in Apple's layout, [`folder::import`] any other folder. All end with a snapshot, or with none and a sound repository. Nothing here prints, prompts or reads a clock.
 
 pub mod source;
 
 pub mod apple;
 pub mod folder;
+pub mod phone;
 
 mod request;
 mod unlock;
 pub use request::Request;
-pub use unlock::{Ask, Unlock};
+pub use unlock::{Ask, Unlock, knows_password, newest_password};
 
 mod error;
 pub use error::{BackupError, Result};

@@ -105,37 +105,52 @@ fn apple_folder(path: &Path) -> Result<Option<AppleFolder>> {
         (false, true) => Layout::Mbdb,
         (false, false) => return Ok(None),
     };
-    let apple = |file: &str| {
-        let path = path.join(file);
-        move |source| BackupError::Apple { path, source }
-    };
-    let manifest = read_small(&path.join("Manifest.plist"))?
-        .map(|bytes| ManifestPlist::parse(&bytes))
-        .transpose()
-        .map_err(apple("Manifest.plist"))?;
+    let manifest = read_small(&path.join("Manifest.plist"))?;
     // The other two only describe: a damaged one costs names, not the backup. (Zero-length ones occur.)
     let read = |file: &str| read_small(&path.join(file)).ok().flatten();
-    let info = read("Info.plist").and_then(|bytes| Info::parse(&bytes).ok());
-    let status = read("Status.plist").and_then(|bytes| Status::parse(&bytes).ok());
+    let said = Descriptions { manifest, info: read("Info.plist"), status: read("Status.plist") };
+    AppleFolder::described(path.into(), layout, said).map(Some)
+}
 
-    let lockdown = |key: &str| manifest.as_ref().and_then(|m| m.lockdown(key));
-    let folder_name = path.file_name().map(|n| n.to_string_lossy().into_owned());
-    let said =
-        |field: fn(&Info) -> &Option<String>, key: &str| info.as_ref().and_then(|i| field(i).clone()).or_else(|| lockdown(key));
-    let udid = info.as_ref().and_then(|i| i.udid().ok().map(str::to_owned)).or_else(|| lockdown("UniqueDeviceID"));
-    Ok(Some(AppleFolder {
-        udid: udid.or(folder_name).unwrap_or_else(|| "unknown".into()),
-        device_name: said(|i| &i.device_name, "DeviceName"),
-        ios: said(|i| &i.product_version, "ProductVersion"),
-        model: said(|i| &i.product_type, "ProductType"),
-        encrypted: manifest.as_ref().is_some_and(ManifestPlist::is_encrypted),
-        last_backup: info.as_ref().and_then(|i| i.last_backup_date).or_else(|| manifest.as_ref().and_then(|m| m.date())),
-        layout,
-        finished: status.as_ref().filter(|s| s.snapshot_state.is_some()).map(Status::is_finished),
-        path: path.into(),
-        info,
-        manifest,
-    }))
+/// The three files that describe a backup, as far as they are there.
+#[derive(Debug, Default)]
+pub(crate) struct Descriptions {
+    pub(crate) manifest: Option<Vec<u8>>,
+    pub(crate) info: Option<Vec<u8>>,
+    pub(crate) status: Option<Vec<u8>>,
+}
+
+impl AppleFolder {
+    /// What the files that describe a backup say of it.
+    pub(crate) fn described(path: PathBuf, layout: Layout, said: Descriptions) -> Result<AppleFolder> {
+        let manifest = said
+            .manifest
+            .map(|bytes| ManifestPlist::parse(&bytes))
+            .transpose()
+            .map_err(|source| BackupError::Apple { path: path.join("Manifest.plist"), source })?;
+        let info = said.info.and_then(|bytes| Info::parse(&bytes).ok());
+        let status = said.status.and_then(|bytes| Status::parse(&bytes).ok());
+
+        let lockdown = |key: &str| manifest.as_ref().and_then(|m| m.lockdown(key));
+        let folder_name = path.file_name().map(|n| n.to_string_lossy().into_owned());
+        let said = |field: fn(&Info) -> &Option<String>, key: &str| {
+            info.as_ref().and_then(|i| field(i).clone()).or_else(|| lockdown(key))
+        };
+        let udid = info.as_ref().and_then(|i| i.udid().ok().map(str::to_owned)).or_else(|| lockdown("UniqueDeviceID"));
+        Ok(AppleFolder {
+            udid: udid.or(folder_name).unwrap_or_else(|| "unknown".into()),
+            device_name: said(|i| &i.device_name, "DeviceName"),
+            ios: said(|i| &i.product_version, "ProductVersion"),
+            model: said(|i| &i.product_type, "ProductType"),
+            encrypted: manifest.as_ref().is_some_and(ManifestPlist::is_encrypted),
+            last_backup: info.as_ref().and_then(|i| i.last_backup_date).or_else(|| manifest.as_ref().and_then(|m| m.date())),
+            layout,
+            finished: status.as_ref().filter(|s| s.snapshot_state.is_some()).map(Status::is_finished),
+            path,
+            info,
+            manifest,
+        })
+    }
 }
 
 /// Reads a file that describes the backup; nothing if it is not there.

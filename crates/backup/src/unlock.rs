@@ -36,6 +36,61 @@ impl std::fmt::Debug for Unlock<'_> {
 }
 
 const PASSWORD: &str = "password";
+/// A password that was sent to a phone, which may have taken it or not.
+const NEXT_PASSWORD: &str = "password/next";
+
+/// The name under which the password of one keybag is kept.
+fn password_of(keybag: &Keybag) -> String {
+    format!("password/{}", hex(&keybag.kdf_fingerprint()))
+}
+
+/// Whether the repository knows a backup password of this device, of whatever date.
+pub fn knows_password(repository: &Repository, udid: &str) -> Result<bool> {
+    Ok(repository.secret(udid, PASSWORD)?.is_some())
+}
+
+/// The newest password that the repository knows of this device.
+pub fn newest_password(repository: &Repository, udid: &str) -> Result<Option<Zeroizing<String>>> {
+    Ok(text(repository.secret(udid, PASSWORD)?))
+}
+
+/// Keeps a password before a phone is told to use it, so that no power cut can lose it.
+pub(crate) fn keep_next_password(repository: &Repository, udid: &str, password: &str, now: i64) -> Result<()> {
+    Ok(repository.keep_secrets(udid, &[(NEXT_PASSWORD, password.as_bytes())], now)?)
+}
+
+/// The phone uses this password now.
+pub(crate) fn keep_password(repository: &Repository, udid: &str, password: &str, now: i64) -> Result<()> {
+    Ok(repository.keep_secrets(udid, &[(PASSWORD, password.as_bytes())], now)?)
+}
+
+fn text(secret: Option<Zeroizing<Vec<u8>>>) -> Option<Zeroizing<String>> {
+    secret.and_then(|bytes| std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned())))
+}
+
+/// The password that opens a keybag, as it must be told to a phone: one that is kept, else an answer.
+pub(crate) fn password_for(
+    repository: &Repository,
+    udid: &str,
+    device_name: &str,
+    keybag: &Keybag,
+    unlock: &mut Unlock<'_>,
+    now: i64,
+) -> Result<Option<Zeroizing<String>>> {
+    if class_keys(repository, udid, device_name, keybag, unlock, now)?.is_none() {
+        return Ok(None);
+    }
+    if let Some(known) = text(repository.secret(udid, &password_of(keybag))?) {
+        return Ok(Some(known));
+    }
+    // Dates that were brought in before passwords were kept by keybag have the newest one only.
+    let opens = |password: &str| keybag.derive(password).is_ok_and(|kek| keybag.unlock(&kek).is_ok());
+    let newest = newest_password(repository, udid)?;
+    match newest.filter(|known| opens(known)) {
+        Some(known) => Ok(Some(known)),
+        None => Err(BackupError::NoPhonePassword { device: device_name.to_owned() }),
+    }
+}
 
 /// Opens a keybag: with the key kept from last time, else with the password kept, else by asking.
 /// Apple's millions of rounds are run once per password; the result is kept sealed.
@@ -58,14 +113,17 @@ pub(crate) fn class_keys(
         // A bag that cannot be derived from is damaged, which is another sentence than a wrong password.
         let kek = keybag.derive(password).map_err(|source| BackupError::Apple { path: "Manifest.plist".into(), source })?;
         let Ok(keys) = keybag.unlock(&kek) else { return Ok(None) };
-        repository.keep_secrets(udid, &[(PASSWORD, password.as_bytes()), (&kek_name, kek.expose())], now)?;
+        let password = password.as_bytes();
+        let secrets = [(PASSWORD, password), (&password_of(keybag), password), (&kek_name, kek.expose())];
+        repository.keep_secrets(udid, &secrets, now)?;
         Ok(Some(keys))
     };
-    if let Some(known) = repository.secret(udid, PASSWORD)?
-        && let Ok(known) = std::str::from_utf8(&known)
-        && let Some(keys) = try_password(known)?
-    {
-        return Ok(Some(keys));
+    for name in [PASSWORD, NEXT_PASSWORD] {
+        if let Some(known) = text(repository.secret(udid, name)?)
+            && let Some(keys) = try_password(&known)?
+        {
+            return Ok(Some(keys));
+        }
     }
     let mut wrong_before = false;
     while let Some(password) = ask(&Ask { device_name, udid, wrong_before }) {

@@ -2,10 +2,14 @@
 
 mod backup;
 mod demo;
+mod device;
+mod devices;
 mod extract;
 mod info;
 mod key;
 mod ls;
+mod pair;
+mod restore;
 mod snapshots;
 mod usage;
 mod verify;
@@ -17,11 +21,15 @@ use crate::session::Session;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     Backup(backup::Args),
+    Devices(devices::Args),
+    Pair(pair::Args),
+    Device(device::Args),
     Snapshots(snapshots::Args),
     Ls(ls::Args),
     Usage(usage::Args),
     Info(info::Args),
     Extract(extract::Args),
+    Restore(restore::Args),
     Verify(verify::Args),
     Key(key::Args),
     Demo(demo::Args),
@@ -31,11 +39,15 @@ impl Command {
     pub(crate) fn run(self, session: &Session) -> Result<Code> {
         match self {
             Command::Backup(args) => backup::run(args, session),
+            Command::Devices(args) => devices::run(&args, session),
+            Command::Pair(args) => pair::run(&args, session),
+            Command::Device(args) => device::run(&args, session),
             Command::Snapshots(args) => snapshots::run(&args, session),
             Command::Ls(args) => ls::run(&args, session),
             Command::Usage(args) => usage::run(&args, session),
             Command::Info(args) => info::run(&args, session),
             Command::Extract(args) => extract::run(&args, session),
+            Command::Restore(args) => restore::run(&args, session),
             Command::Verify(args) => verify::run(&args, session),
             Command::Key(args) => key::run(args, session),
             Command::Demo(args) => demo::run(&args, session),

@@ -7,6 +7,8 @@ mod commands;
 mod report;
 mod session;
 
+mod phone_password;
+mod phones;
 mod places;
 mod secrets;
 mod strength;
@@ -16,6 +18,7 @@ mod facts;
 mod json;
 mod out;
 mod progress;
+mod remarks;
 mod terminal;
 mod text;
 
@@ -44,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Code {
-    let example = "Example:\n  russet backup --from ~/MobileSync/Backup\n  russet snapshots";
+    let example = "Example:\n  russet backup\n  russet backup --from ~/MobileSync/Backup\n  russet snapshots";
     let command = Cli::command().after_help(format!("{}\n\n{example}", Code::help()));
     let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,

@@ -1,4 +1,5 @@
-//! The folders that need no naming: where the repository lies, where caches go, and where Apple's programs put their backups.
+//! The folders that need no naming: where the repository lies, where caches, pairing records and spools go, and where Apple's programs put
+//! their backups.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,17 @@ pub(crate) fn default_repository() -> Option<PathBuf> {
 /// Where to keep what can be built again at any time.
 pub(crate) fn cache() -> Option<PathBuf> {
     choose_native_strategy().ok().map(|dirs| dirs.cache_dir().join("russet"))
+}
+
+/// Where to keep pairing records on systems that have no place of their own for them.
+pub(crate) fn phones() -> Option<PathBuf> {
+    choose_native_strategy().ok().map(|dirs| dirs.data_dir().join("russet").join("phones"))
+}
+
+/// Where what a phone sends waits until its key is known.
+pub(crate) fn spool() -> Option<PathBuf> {
+    let dirs = choose_native_strategy().ok()?;
+    Some(dirs.state_dir().unwrap_or_else(|| dirs.data_dir()).join("russet").join("spool"))
 }
 
 /// Where Finder, iTunes and Apple Devices keep backups on this system. Empty on systems that have none of them.

@@ -2,12 +2,17 @@
 //!
 //! Errors of the libraries get their hint here, at the edge, because only here is it known what can be typed next.
 
+mod device;
+
 use russet_backup::BackupError;
+use russet_device::{DeviceError, HostError};
 use russet_repository::RepositoryError;
 use russet_repository::format::FormatError;
 use russet_store::StoreError;
 use russet_vfs::VfsError;
 use russet_vfs::target::TargetError;
+
+use crate::remarks;
 
 /// How a run ended, as the exit code says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +29,18 @@ pub(crate) enum Code {
     Damage = 8,
     Disk = 9,
     NotFound = 10,
+    NoPhone = 11,
+    Untrusted = 12,
+    Locked = 13,
+    Cancelled = 14,
+    PhoneFull = 15,
+    Refused = 16,
+    Lied = 17,
 }
 
 impl Code {
     /// The table: every code and what it means. Help, README and tests take it from here.
-    pub(crate) const TABLE: [(Code, &'static str); 11] = [
+    pub(crate) const TABLE: [(Code, &'static str); 18] = [
         (Code::Done, "done"),
         (Code::Unexpected, "failed for a reason that is not in this table"),
         (Code::Usage, "the command line makes no sense, or asks for what is not allowed"),
@@ -39,7 +51,14 @@ impl Code {
         (Code::Repository, "there is no repository, or there is one already"),
         (Code::Damage, "damage was found in the repository"),
         (Code::Disk, "the disk is full, failing or cannot be written"),
-        (Code::NotFound, "no such snapshot, path, app or key, or more than one"),
+        (Code::NotFound, "no such snapshot, path, app or key, or more than one; or several phones and none named"),
+        (Code::NoPhone, "no phone is connected, or the cable or the way to it failed"),
+        (Code::Untrusted, "the phone does not trust this computer"),
+        (Code::Locked, "the phone is locked"),
+        (Code::Cancelled, "the passcode was not entered, or the phone's owner cancelled"),
+        (Code::PhoneFull, "the phone is full"),
+        (Code::Refused, "the phone refuses: Find My, management, setup not finished, busy, or another iOS"),
+        (Code::Lied, "the phone broke the rules, or its backup is not finished or not usable"),
     ];
 
     pub(crate) fn number(self) -> u8 {
@@ -139,7 +158,7 @@ fn of_repository(error: &RepositoryError) -> (Code, Option<&'static str>) {
         RepositoryError::Store(error) => of_store(error),
         RepositoryError::Format(error) | RepositoryError::Damaged { source: error, .. } => of_format(error),
         RepositoryError::NoRepository { .. } => {
-            (Code::Repository, Some("`russet backup --from FOLDER` makes one; --repo or RUSSET_REPO say where"))
+            (Code::Repository, Some("`russet backup` makes one; --repo or RUSSET_REPO say where"))
         }
         RepositoryError::Exists { .. } => (Code::Repository, Some("choose another folder with --repo")),
         RepositoryError::WrongPassword { .. } => (Code::Password, Some("a recovery key is taken in place of the password")),
@@ -173,6 +192,22 @@ fn of_target(error: &TargetError) -> (Code, Option<&'static str>) {
     }
 }
 
+const HOST: &str =
+    "earlier snapshots are whole; look at this computer's disk, and run the same command again: what arrived is used";
+
+/// What went wrong here while a phone was answered.
+fn of_cause(error: &(dyn std::error::Error + 'static)) -> Code {
+    match error.downcast_ref::<HostError>() {
+        Some(HostError::NoSpace | HostError::Io(_)) => Code::Disk,
+        Some(HostError::Fatal(inner)) => of_cause(&**inner),
+        Some(_) => Code::Unexpected,
+        None => match error.downcast_ref::<std::io::Error>() {
+            Some(_) => Code::Disk,
+            None => error.downcast_ref::<RepositoryError>().map_or(Code::Unexpected, |error| of_repository(error).0),
+        },
+    }
+}
+
 fn of_io(error: &std::io::Error) -> Code {
     use std::io::ErrorKind as Kind;
     match error.kind() {
@@ -202,12 +237,28 @@ impl From<FormatError> for Failure {
     }
 }
 
+impl From<DeviceError> for Failure {
+    fn from(error: DeviceError) -> Failure {
+        device::failure(&error)
+    }
+}
+
 impl From<BackupError> for Failure {
     fn from(error: BackupError) -> Failure {
         let (code, hint) = match &error {
             BackupError::Repository(error) => of_repository(error),
-            BackupError::Io { .. } => {
-                (Code::Source, Some("look at the folder, its permissions and its disk, and run the same command again"))
+            BackupError::Device(error) => return device::failure(error),
+            BackupError::CannotRestore { obstacle } => return remarks::failure(obstacle),
+            BackupError::Host { source } => (of_cause(&**source), Some(HOST)),
+            BackupError::PhoneBusy { .. } => {
+                (Code::Refused, Some("wait until the other run is done, and run the same command again"))
+            }
+            BackupError::PhoneUnfinished { .. } | BackupError::PhoneChanged { .. } => (
+                Code::Lied,
+                Some("no snapshot was made of it, and earlier ones are whole; restart the phone and run the same command again"),
+            ),
+            BackupError::Io { source, .. } => {
+                (of_io(source), Some("look at the folder, its permissions and its disk, and run the same command again"))
             }
             BackupError::NotAFolder { .. } => {
                 (Code::Source, Some("--from wants the folder that holds Manifest.db, or the one above it"))

@@ -16,7 +16,7 @@ use crate::terminal;
 const LONGEST: u64 = 64 << 10;
 
 /// The variables that hold secrets. No command that we start gets to see them.
-const VARIABLES: [&str; 3] = ["RUSSET_PASSWORD", "RUSSET_NEW_PASSWORD", "RUSSET_PHONE_PASSWORD"];
+const VARIABLES: [&str; 4] = ["RUSSET_PASSWORD", "RUSSET_NEW_PASSWORD", "RUSSET_PHONE_PASSWORD", "RUSSET_NEW_PHONE_PASSWORD"];
 
 /// The ways to one password, in the order in which they are tried.
 #[derive(Debug, Clone)]

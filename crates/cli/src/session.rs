@@ -1,8 +1,10 @@
 //! What every command needs: the options that all of them share, and the repository opened with a password.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use russet_backup::Request;
 use russet_repository::format::slot::SlotKind;
 use russet_repository::{KdfChoice, Phase, Progress, Repository, RepositoryError};
 use russet_store::{LocalStore, Store, StoreError};
@@ -234,6 +236,26 @@ impl Session {
         }
     }
 
+    /// What work on a phone or a folder is told of this run.
+    pub(crate) fn request(&self) -> Request<'static> {
+        Request {
+            started: Session::now(),
+            clock: &|| Session::now().0,
+            host: places::host(),
+            facts: BTreeMap::from([("russet.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
+            exclude: Vec::new(),
+        }
+    }
+
+    /// Shows a phone's new backup password, the one time that it is shown.
+    pub(crate) fn show_phone_password(&self, phone: &str, password: &str) -> Result<()> {
+        self.out.say(format!(
+            "Backups of {phone} are encrypted from now on. This is their password; it is kept sealed in the repository and"
+        ));
+        self.out.say("not shown again. Finder, iTunes or a restore without this repository would ask for it:");
+        self.out.line(password)
+    }
+
     /// Shows a recovery key, the one time that it can be shown.
     pub(crate) fn show_recovery_key(&self, key: &str) -> Result<()> {
         self.out.say("This recovery key opens everything when the password is lost. It is kept nowhere and never shown again:");
@@ -251,9 +273,9 @@ pub(crate) struct FirstUse {
     /// First use: makes a recovery key too, and prints it once
     #[arg(long, help_heading = "When the repository is made")]
     recovery_key: bool,
-    /// First use: takes a password that is easy to guess
+    /// Takes a password that is easy to guess
     #[arg(long, help_heading = "When the repository is made")]
-    weak_password_ok: bool,
+    pub(crate) weak_password_ok: bool,
 }
 
 /// A repository is not strewn over a folder in which somebody keeps other things.

@@ -28,6 +28,16 @@ pub(crate) fn secret(prompt: &str) -> Result<Zeroizing<String>> {
     rpassword::prompt_password(tame(prompt)).map(Zeroizing::new).map_err(no_answer)
 }
 
+/// Asks for a line of text.
+pub(crate) fn line(prompt: &str) -> Result<String> {
+    write!(io::stderr().lock(), "{} ", tame(prompt)).map_err(no_answer)?;
+    let mut answer = String::new();
+    match io::stdin().lock().read_line(&mut answer).map_err(no_answer)? {
+        0 => Err(no_answer(io::ErrorKind::UnexpectedEof.into())),
+        _ => Ok(answer.trim().to_owned()),
+    }
+}
+
 /// Asks a question with two answers. An empty answer is `default`.
 pub(crate) fn confirm(question: &str, default: bool) -> Result<bool> {
     loop {

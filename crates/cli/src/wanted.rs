@@ -67,7 +67,7 @@ pub(crate) fn find(entries: &[SnapshotEntry], text: &str, device: Option<&str>) 
     let entries = of_device(entries.to_vec(), device)?;
     select(&entries, &wanted, None).map_err(|error| match (error, &wanted, entries.first()) {
         (VfsError::NoSnapshot { .. }, _, None) => {
-            Failure::new(Code::NotFound, "there are no snapshots yet").hint("`russet backup --from FOLDER` makes one")
+            Failure::new(Code::NotFound, "there are no snapshots yet").hint("`russet backup` makes one")
         }
         (VfsError::NoSnapshot { .. }, Wanted::Until(_), Some(oldest)) => {
             let oldest = date(oldest.snapshot.started.0);
@@ -75,6 +75,13 @@ pub(crate) fn find(entries: &[SnapshotEntry], text: &str, device: Option<&str>) 
         }
         (other, ..) => other.into(),
     })
+}
+
+/// Finds what `text` means to somebody who has a phone in hand: among the snapshots of that phone if there are any, unless it is an id.
+pub(crate) fn find_for(entries: &[SnapshotEntry], text: &str, udid: &str) -> Result<SnapshotEntry> {
+    let is_id = matches!(parse(text, &ZonedDateTime::now()), Some(Wanted::Id(_)));
+    let has_own = entries.iter().any(|entry| is_of(entry, udid));
+    find(entries, text, Some(udid).filter(|_| has_own && !is_id))
 }
 
 /// Reads what a person typed. Four digits that can be a year are a year; longer ids are told apart by their length.

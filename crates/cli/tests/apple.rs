@@ -88,18 +88,6 @@ fn what_is_wrong_with_the_source_is_said_and_stops_nothing() {
 }
 
 #[test]
-fn the_demo_shows_the_main_job_and_leaves_nothing_behind() {
-    let mut place = Place::new();
-    let temporary = place.path("tmp");
-    std::fs::create_dir(&temporary).unwrap();
-    place.set("TMPDIR", temporary.to_str().unwrap()).set("RUSSET_PASSWORD", "");
-    let demo = place.json(&["demo", "--small"]);
-    assert_eq!(demo["same"], true);
-    assert_eq!(files_in(&temporary), []);
-    assert!(!place.path("repo").exists());
-}
-
-#[test]
 fn damage_is_told_by_the_apps_and_files_that_it_touches() {
     let place = Place::new();
     let phone = Specimen { password: None, ..Specimen::default() };

@@ -23,7 +23,10 @@ fn every_commands_help_ends_with_an_example_and_says_what_is_kept() {
     let mut commands: Vec<Vec<String>> = verbs(&place, &[]).into_iter().map(|verb| vec![verb]).collect();
     assert!(commands.len() >= 9, "{commands:?}");
     commands.extend(verbs(&place, &["key"]).into_iter().map(|verb| vec!["key".to_owned(), verb]));
-    assert!(commands.len() >= 14, "{commands:?}");
+    commands.extend(
+        verbs(&place, &["device", "encryption"]).into_iter().map(|verb| vec!["device".into(), "encryption".into(), verb]),
+    );
+    assert!(commands.len() >= 21, "{commands:?}");
     for command in commands {
         let mut arguments: Vec<&str> = command.iter().map(String::as_str).collect();
         arguments.push("--help");
@@ -41,7 +44,13 @@ fn every_commands_help_ends_with_an_example_and_says_what_is_kept() {
 #[test]
 fn the_help_holds_the_table_of_exit_codes() {
     let help = Place::new().done(&["--help"]).stdout;
-    for row in ["   0  done", "   5  the repository's password", "   8  damage was found", "  10  no such snapshot"] {
+    for row in [
+        "   0  done",
+        "   5  the repository's password",
+        "   8  damage was found",
+        "  10  no such snapshot",
+        "  13  the phone is locked",
+    ] {
         assert!(help.contains(row), "{row:?} is not in {help}");
     }
 }

@@ -155,6 +155,12 @@ impl Draft {
         self.pipeline.counters.new_bytes.load(Ordering::Relaxed)
     }
 
+    /// Makes what was stored so far durable, and no snapshot: the next run finds it and does not store it again. Must not be called by a
+    /// worker of the thread pool.
+    pub fn give_up(self) -> Result<()> {
+        self.pipeline.finish()
+    }
+
     /// Makes everything durable, and then the snapshot. Must not be called by a worker of the thread pool.
     pub fn commit(self, root: Content, meta: Meta) -> Result<Saved> {
         self.pipeline.finish()?;

@@ -1,6 +1,6 @@
 //! A repository: made, opened with a password, and asked for its dates, keys and secrets.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -376,6 +376,27 @@ impl Repository {
         Ok(newest.map(|entry| entry.value))
     }
 
+    /// Marks a snapshot as one to keep, and says why; an empty reason takes the mark away.
+    pub fn pin(&self, snapshot: FileName, why: &str, now: i64) -> Result<()> {
+        self.keep_secrets(PINS, &[(&snapshot.hex(), why.as_bytes())], now)
+    }
+
+    /// The snapshots that are marked as ones to keep, by the hex of their names, and why.
+    pub fn pins(&self) -> Result<BTreeMap<String, String>> {
+        let mut pins: BTreeMap<String, (i64, String)> = BTreeMap::new();
+        for (file, _) in self.store.list(names::VAULT)? {
+            let Ok(bytes) = read_hashed(&*self.store, &file) else { continue };
+            for entry in vault::open(&self.keys, &bytes).unwrap_or_default().into_iter().filter(|entry| entry.scope == PINS) {
+                let why = String::from_utf8_lossy(&entry.value).into_owned();
+                let pin = pins.entry(entry.name).or_insert((entry.written, String::new()));
+                if pin.0 <= entry.written {
+                    *pin = (entry.written, why);
+                }
+            }
+        }
+        Ok(pins.into_iter().map(|(name, (_, why))| (name, why)).filter(|(_, why)| !why.is_empty()).collect())
+    }
+
     /// Keeps secrets of one scope.
     pub fn keep_secrets(&self, scope: &str, secrets: &[(&str, &[u8])], now: i64) -> Result<()> {
         let entry = |(name, value): &(&str, &[u8])| vault::Entry {
@@ -389,6 +410,9 @@ impl Repository {
         Ok(())
     }
 }
+
+/// The scope in the vault under which marks of snapshots are kept: they say something of the person, so they are sealed too.
+const PINS: &str = "pins";
 
 /// How long the file of a pack must be.
 fn stored_len(pack: &IndexedPack) -> u64 {

@@ -30,7 +30,6 @@ const DIGESTED: &[&str] = &[
     "KeyboardDomain",
     "KeychainDomain",
 ];
-const DEVICE_NAME: &str = "Robin’s iPhone";
 const PLISTS: [&str; 3] = ["Info.plist", "Manifest.plist", "Status.plist"];
 
 /// Brings the backup in `root` to the state of `phone`.
@@ -189,37 +188,35 @@ fn dictionary(encoded: &[u8]) -> io::Result<Dictionary> {
     value.into_dictionary().ok_or_else(|| io::Error::other("a property list of the specimen is no dictionary"))
 }
 
-/// Model, version, build, version of the list of domains.
-fn system(specimen: &Specimen) -> [&'static str; 4] {
+/// The version of the list of domains.
+fn domains_version(specimen: &Specimen) -> &'static str {
     match specimen.layout {
-        Layout::Database => ["iPhone15,4", "17.5.1", "21F90", "24.0"],
-        Layout::DatabaseClearManifest => ["iPhone8,1", "10.1.1", "14B100", "20.0"],
-        Layout::Mbdb => ["iPhone5,2", "9.3.5", "13G36", "20.0"],
+        Layout::Database => "24.0",
+        Layout::DatabaseClearManifest | Layout::Mbdb => "20.0",
     }
 }
 
-fn serial_number(specimen: &Specimen) -> String {
+pub(crate) fn serial_number(specimen: &Specimen) -> String {
     let mut noise = specimen.noise("serial number");
     (0..10).map(|_| char::from(*noise.pick(b"0123456789CDFGHJKLMNPQRTVWXY"))).collect()
 }
 
 fn info(specimen: &Specimen, generation: u32) -> Vec<u8> {
-    let [model, version, build, _] = system(specimen).map(str::to_owned);
+    let phone = specimen.identity();
     let udid = specimen.udid();
-    let mut noise = specimen.noise("phone");
     Info {
-        device_name: Some(DEVICE_NAME.to_owned()),
-        display_name: Some(DEVICE_NAME.to_owned()),
+        device_name: Some(phone.name.to_owned()),
+        display_name: Some(phone.name.to_owned()),
         product_name: Some("iPhone".to_owned()),
-        product_type: Some(model),
-        product_version: Some(version),
-        build_version: Some(build),
-        serial_number: Some(serial_number(specimen)),
+        product_type: Some(phone.product_type.to_owned()),
+        product_version: Some(phone.product_version.to_owned()),
+        build_version: Some(phone.build.to_owned()),
+        serial_number: Some(phone.serial_number),
         unique_identifier: Some(udid.to_uppercase()),
         target_identifier: Some(udid),
-        phone_number: Some(format!("+1 (415) 555-01{:02}", noise.below(100))),
-        imei: Some(format!("0101{:011}", noise.next() % 100_000_000_000)),
-        iccid: Some(format!("8901{:015}", noise.next() % 1_000_000_000_000_000)),
+        phone_number: Some(phone.phone_number),
+        imei: Some(phone.imei),
+        iccid: Some(phone.iccid),
         guid: Some(specimen.noise(&format!("guid {generation}")).uuid().replace('-', "")),
         last_backup_date: Some(date(generation)),
         itunes_version: Some("12.12".to_owned()),
@@ -230,22 +227,21 @@ fn info(specimen: &Specimen, generation: u32) -> Vec<u8> {
 }
 
 fn manifest_plist(specimen: &Specimen, bag: &Bag<'_>, manifest_key: Option<&[u8]>, generation: u32) -> io::Result<Vec<u8>> {
-    let [model, version, build, domains] = system(specimen);
-    let (udid, serial) = (specimen.udid(), serial_number(specimen));
+    let (phone, udid) = (specimen.identity(), specimen.udid());
     let applications: Vec<(&str, &str)> = APPS.iter().map(|&(id, _, version)| (id, version)).collect();
     let encoded = ManifestPlist::create(&NewManifest {
         version: if specimen.layout == Layout::Mbdb { "9.1" } else { "10.0" },
-        system_domains_version: domains,
+        system_domains_version: domains_version(specimen),
         date: date(generation),
         was_passcode_set: true,
         keybag: &bag.encoded,
         manifest_key,
         lockdown: &[
-            ("BuildVersion", build),
-            ("DeviceName", DEVICE_NAME),
-            ("ProductType", model),
-            ("ProductVersion", version),
-            ("SerialNumber", &serial),
+            ("BuildVersion", phone.build),
+            ("DeviceName", phone.name),
+            ("ProductType", phone.product_type),
+            ("ProductVersion", phone.product_version),
+            ("SerialNumber", &phone.serial_number),
             ("UniqueDeviceID", &udid),
         ],
         applications: &applications,

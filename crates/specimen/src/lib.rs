@@ -26,6 +26,13 @@ mod words;
 mod bag;
 mod folder;
 
+// The phone itself, for others.
+mod contents;
+mod identity;
+
+pub use contents::{Item, ItemBody};
+pub use identity::{App, Identity};
+
 use std::io;
 use std::path::{Path, PathBuf};
 

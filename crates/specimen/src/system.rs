@@ -41,6 +41,11 @@ const SETTINGS: &[(&str, &str, bool)] = &[
     ("SysSharedContainerDomain-systemgroup.com.apple.configurationprofiles", "Library/ConfigurationProfiles/Truth.plist", false),
 ];
 
+/// Whether Apple puts it in encrypted backups only.
+pub(crate) fn is_encrypted_only(domain: &str, path: &str) -> bool {
+    matches!(domain, HEALTH | "KeychainDomain") || SETTINGS.contains(&(domain, path, true))
+}
+
 /// Everything; nothing of it changes later.
 pub(crate) fn first_day(phone: &mut Phone<'_>) -> io::Result<()> {
     let specimen = phone.specimen;

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use russet_apple_format::FileKey;
-use russet_apple_format::cipher::{BLOCK, decrypt_last_block, padding_len};
+use russet_apple_format::cipher::{self, BLOCK, decrypt_last_block, padding_len};
 use russet_apple_format::cipher_stream::{DecryptReader, EncryptReader};
 use russet_repository::Reader;
 use russet_repository::format::tree::{Content, Layer, Node, NodeKind};
@@ -46,6 +46,41 @@ fn locked_len(reader: &Reader, content: &Content, key: &FileKey, claimed: Option
         Some(padding) => whole - padding as u64,
         None => claimed.filter(|&claimed| claimed > 0 && claimed <= whole).unwrap_or(whole),
     })
+}
+
+/// The length that the file had in the phone's folder.
+pub fn stored_len(node: &Node) -> u64 {
+    match node.layer {
+        Some(Layer::Peeled { .. }) => cipher::stored_len(node.size()),
+        _ => node.size(),
+    }
+}
+
+/// The bytes as the phone stored them, proved to be so at their end: with a layer that was peeled they are encrypted again on the way,
+/// and a reader that comes to another hash than the one kept with the file fails instead of ending.
+pub fn stored_and_checked<'a>(reader: &'a Reader, node: &Node) -> Box<dyn Read + 'a> {
+    match &node.layer {
+        Some(Layer::Peeled { ciphertext, .. }) => {
+            Box::new(Checked { inner: Hashing::new(stored(reader, node), blake3::Hasher::new()), wanted: *ciphertext })
+        }
+        // What was never peeled is held by the names of its chunks.
+        _ => stored(reader, node),
+    }
+}
+
+struct Checked<R> {
+    inner: Hashing<R, blake3::Hasher>,
+    wanted: [u8; 32],
+}
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(out)?;
+        if n == 0 && !out.is_empty() && *self.inner.hasher.finalize().as_bytes() != self.wanted {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not bit for bit what the phone stored"));
+        }
+        Ok(n)
+    }
 }
 
 /// The bytes as the phone stored them. With a layer that was peeled they are encrypted again on the way.

@@ -10,6 +10,7 @@ pub mod snapshots;
 mod view;
 pub use view::{Entry, EntryKind, Item, Usage, View};
 mod content;
+pub use content::{stored_and_checked, stored_len};
 mod coverage;
 pub use coverage::{Absent, Coverage, Present};
 

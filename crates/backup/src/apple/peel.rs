@@ -30,7 +30,7 @@ pub(crate) struct Stored {
 /// Stores a file that has no layer, or none that can be opened.
 pub(crate) fn as_it_is(
     draft: &Draft,
-    file: &mut File,
+    file: &mut dyn Read,
     hint: Hint,
     digest: bool,
     buffer: &mut Vec<u8>,

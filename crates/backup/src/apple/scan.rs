@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use russet_apple_format::row::parse_file_id;
 use russet_repository::format::tree::{Node, NodeKind};
 
+use super::place::Place;
 use crate::{BackupError, Result};
 
 /// A folder of folders no deeper than this is taken; Apple's own is two deep.
@@ -23,8 +24,9 @@ pub(crate) struct Scanned {
     pub(crate) name: Vec<u8>,
     pub(crate) len: u64,
     pub(crate) mtime: (i64, u32),
-    mode: u32,
-    owner: (u32, u32),
+    pub(crate) mode: u32,
+    pub(crate) owner: (u32, u32),
+    pub(crate) place: Place,
 }
 
 /// A folder and what is in it besides regular files.
@@ -172,7 +174,15 @@ impl Listing {
                 listing.folders.push(folder(entry.path(), &metadata));
             } else if metadata.is_file() {
                 let (mode, owner) = mode_and_owner(&metadata);
-                listing.files.push(Scanned { folder: 0, name, len: metadata.len(), mtime: mtime(&metadata), mode, owner });
+                listing.files.push(Scanned {
+                    folder: 0,
+                    name,
+                    len: metadata.len(),
+                    mtime: mtime(&metadata),
+                    mode,
+                    owner,
+                    place: Place::Disk,
+                });
             } else {
                 let kind = match fs::read_link(entry.path()) {
                     Ok(target) => NodeKind::Symlink(name_bytes(target.as_os_str())),

@@ -1,5 +1,6 @@
 //! `russet snapshots`: every date that is kept.
 
+use russet_repository::SnapshotEntry;
 use serde_json::json;
 
 use crate::facts;
@@ -22,6 +23,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     let meter = Meter::new(&session.out);
     let repository = session.open(&meter)?;
     let chosen = of_device(entries(&repository, &session.out)?, args.device.device.as_deref())?;
+    let pins = repository.pins()?;
+    let pin = |entry: &SnapshotEntry| pins.get(&entry.name.hex()).cloned();
     let mut table = Table::new(&["ID", "DATE", "DEVICE OR FOLDER", "IOS", ">FILES", ">SIZE", ">NEW", "STATE"]);
     for entry in &chosen {
         let snapshot = &entry.snapshot;
@@ -33,15 +36,23 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
             count(snapshot.files),
             size(snapshot.bytes),
             size(snapshot.new_bytes),
-            facts::state(snapshot),
+            match pin(entry) {
+                Some(why) => format!("{}, pinned: {why}", facts::state(snapshot)),
+                None => facts::state(snapshot),
+            },
         ]);
     }
     for line in table.lines() {
         session.out.line(line)?;
     }
     if chosen.is_empty() {
-        session.out.say("there are no snapshots yet; `russet backup --from FOLDER` makes one");
+        session.out.say("there are no snapshots yet; `russet backup` makes one");
     }
-    session.out.object(&json!({ "snapshots": chosen.iter().map(snapshot_json).collect::<Vec<_>>() }))?;
+    let object = |entry: &SnapshotEntry| {
+        let mut object = snapshot_json(entry);
+        object["pinned"] = json!(pin(entry));
+        object
+    };
+    session.out.object(&json!({ "snapshots": chosen.iter().map(object).collect::<Vec<_>>() }))?;
     Ok(Code::Done)
 }

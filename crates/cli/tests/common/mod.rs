@@ -50,7 +50,10 @@ impl Place {
     pub fn run(&self, arguments: &[&str]) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_russet"));
         command.args(arguments).stdin(Stdio::null()).current_dir(self.folder.path());
-        for variable in ["RUSSET_REPO", "RUSSET_PASSWORD", "RUSSET_NEW_PASSWORD", "RUSSET_PHONE_PASSWORD", "XDG_DATA_HOME"] {
+        for variable in ["RUSSET_REPO", "RUSSET_PASSWORD", "RUSSET_NEW_PASSWORD", "RUSSET_PHONE_PASSWORD"] {
+            command.env_remove(variable);
+        }
+        for variable in ["RUSSET_NEW_PHONE_PASSWORD", "USBMUXD_SOCKET_ADDRESS", "XDG_DATA_HOME", "XDG_STATE_HOME"] {
             command.env_remove(variable);
         }
         let at = |name: &str| self.path(name).into_os_string();

@@ -1,0 +1,389 @@
+//! The files of a backup become nodes: unlocked on the way, stored, and judged.
+//!
+//! Rows of the manifest go to the workers in the order of domain and path. Where a file's bytes are (on a disk, in the spool of a phone's
+//! session, in the repository already) is its [`Place`]'s matter.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+
+use rayon::prelude::*;
+use russet_apple_format::cipher::stored_len;
+use russet_apple_format::{ClassKeys, FileKey, ManifestIndex, Row, RowKind};
+use russet_repository::format::snapshot::{Problem, ProblemKind, Severity, Snapshot};
+use russet_repository::format::tree::{Content, Layer, Node, NodeKind};
+use russet_repository::{Draft, Hint, Progress, RepositoryError};
+
+use super::peel;
+use super::place::{Place, Spooled};
+use super::scan::{Scan, Scanned};
+use crate::source::{AppleFolder, Layout};
+use crate::{BackupError, Result};
+
+/// Rows of the manifest that wait for a worker.
+const ROWS_AHEAD: usize = 256;
+
+/// The files of the last snapshot, by folder and name, and what was wrong with each, by domain and path.
+#[derive(Default)]
+pub(crate) struct Before {
+    folders: HashMap<Vec<u8>, HashMap<Vec<u8>, Node>>,
+    pub(crate) problems: Mutex<HashMap<String, Vec<Problem>>>,
+}
+
+impl Before {
+    pub(crate) fn load(draft: &Draft, snapshot: &Snapshot) -> Result<Before> {
+        let mut before = Before::default();
+        let mut problems: HashMap<String, Vec<Problem>> = HashMap::new();
+        for problem in &snapshot.problems {
+            problems.entry(problem.path.clone()).or_default().push(problem.clone());
+        }
+        before.problems = Mutex::new(problems);
+        // A last snapshot that is damaged costs reading everything, not the run.
+        for node in draft.reader().nodes(&snapshot.root).unwrap_or_default() {
+            match &node.kind {
+                NodeKind::Directory(inner) => {
+                    let inner = draft.reader().nodes(inner).unwrap_or_default();
+                    before.folders.insert(node.name.clone(), inner.into_iter().map(|n| (n.name.clone(), n)).collect());
+                }
+                _ => {
+                    before.folders.entry(Vec::new()).or_default().insert(node.name.clone(), node);
+                }
+            }
+        }
+        Ok(before)
+    }
+}
+
+/// What the workers share.
+pub(crate) struct Run<'a> {
+    pub(crate) draft: &'a Draft,
+    pub(crate) scan: &'a Scan,
+    pub(crate) before: &'a Before,
+    pub(crate) keys: Option<&'a ClassKeys>,
+    pub(crate) locked: bool,
+    pub(crate) progress: &'a dyn Progress,
+    /// Each with the number of its folder.
+    pub(crate) nodes: Mutex<Vec<(u32, Node)>>,
+    pub(crate) problems: Mutex<Vec<Problem>>,
+    pub(crate) bytes: AtomicU64,
+}
+
+/// A row of the manifest and the file that holds its contents.
+struct Job {
+    row: Row,
+    file: usize,
+}
+
+impl Run<'_> {
+    /// Stores the files that the manifest names, in the order of domain and path, so that neighbours stay together.
+    /// Gives the numbers of the files that it does not name.
+    pub(crate) fn listed_files(&self, layout: Layout, manifest: Option<&ManifestIndex>) -> Result<Vec<usize>> {
+        let Some(manifest) = manifest else { return Ok((0..self.scan.files.len()).collect()) };
+        let contents = self.scan.contents();
+        let mut named = vec![false; self.scan.files.len()];
+        let (sender, receiver) = sync_channel::<Job>(ROWS_AHEAD);
+        let rows = manifest.rows().map_err(|source| BackupError::Apple { path: "Manifest.db".into(), source })?;
+        let parse = |row: &Row| match layout {
+            Layout::Database => russet_apple_format::MbFile::parse(&row.blob),
+            Layout::Mbdb => russet_apple_format::mbdb::parse_record(&row.blob).map(|(_, file)| file),
+        };
+        std::thread::scope(|scope| {
+            let workers = scope.spawn(|| {
+                receiver
+                    .into_iter()
+                    .par_bridge()
+                    .try_for_each_init(Vec::new, |buffer, job| self.listed_file(&job, &parse, buffer))
+            });
+            for row in rows {
+                let row = match row {
+                    Ok(row) => row,
+                    Err(bad) => {
+                        self.problem(ProblemKind::BadRecord, Severity::Loss, bad.file_id.clone(), bad.reason);
+                        continue;
+                    }
+                };
+                match row.kind() {
+                    RowKind::Directory | RowKind::Symlink => continue,
+                    RowKind::Other(flags) => {
+                        let detail = format!("flags {flags}: the phone had not finished with it");
+                        self.problem(ProblemKind::BadRecord, Severity::Note, shown(&row), detail);
+                    }
+                    RowKind::File => {}
+                }
+                let Some(&file) = contents.get(&row.file_id) else {
+                    if row.kind() == RowKind::File {
+                        self.problem(ProblemKind::Missing, Severity::Loss, shown(&row), String::new());
+                    }
+                    continue;
+                };
+                // Of two rows of one id the first has it. The workers are gone only if one of them failed, and `join` says how.
+                if !std::mem::replace(&mut named[file], true) && sender.send(Job { row, file }).is_err() {
+                    break;
+                }
+            }
+            drop(sender);
+            workers.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
+        for &file in contents.values().filter(|&&file| !named[file]) {
+            let path = self.scan.shown(&self.scan.files[file]);
+            self.problem(ProblemKind::Unlisted, Severity::Note, path, String::new());
+        }
+        Ok((0..self.scan.files.len()).filter(|&file| !named[file]).collect())
+    }
+
+    /// Stores one file that the manifest names.
+    fn listed_file(
+        &self,
+        job: &Job,
+        parse: &(dyn Fn(&Row) -> russet_apple_format::Result<russet_apple_format::MbFile> + Sync),
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
+        let (row, file) = (&job.row, &self.scan.files[job.file]);
+        let record = fingerprint(row);
+        let path = shown(row);
+        if let Some(node) = self.unchanged(file, Some(record)) {
+            // What was wrong with it still is.
+            let old = self.before.problems.lock().unwrap_or_else(|e| e.into_inner()).remove(&path);
+            self.problems.lock().unwrap_or_else(|e| e.into_inner()).extend(old.into_iter().flatten());
+            self.done(file, node, file.len);
+            return Ok(());
+        }
+        let (mut key, mut digest, mut claimed) = (None, None, None);
+        match parse(row) {
+            Ok(record) => {
+                claimed = Some(record.size);
+                digest = record.digest.as_deref().and_then(|d| <[u8; 20]>::try_from(d).ok());
+                if let (Some(keys), Some(wrapped)) = (self.keys, record.usable_key()) {
+                    match keys.unwrap(wrapped) {
+                        Ok(unwrapped) => key = Some(unwrapped),
+                        Err(error) => self.problem(ProblemKind::NoKey, Severity::Loss, path.clone(), error.to_string()),
+                    }
+                }
+            }
+            Err(error) => self.problem(ProblemKind::BadRecord, Severity::Loss, path.clone(), error.to_string()),
+        }
+        let Some(mut node) = self.read(file, key.as_ref(), digest, &path, buffer)? else { return Ok(()) };
+        node.record = Some(record);
+        self.judge(&node, file, key.is_some(), claimed, &path);
+        self.done(file, node, 0);
+        Ok(())
+    }
+
+    /// Says what is odd about a stored file.
+    fn judge(&self, node: &Node, file: &Scanned, has_key: bool, claimed: Option<u64>, path: &str) {
+        let plain = match (&node.layer, has_key) {
+            (Some(Layer::Locked { .. }), _) => {
+                let cut = claimed.is_some_and(|claimed| {
+                    file.len < stored_len(claimed) && claimed < 1 << 39 && (file.len == 0 || !file.len.is_multiple_of(16))
+                });
+                let (kind, severity) = match cut {
+                    true => (ProblemKind::Cut, Severity::Loss),
+                    false => (ProblemKind::KeptAsItCame, Severity::Note),
+                };
+                self.problem(kind, severity, path.into(), format!("{} bytes stored", file.len));
+                return;
+            }
+            _ => node.size(),
+        };
+        if let Some(claimed) = claimed.filter(|&claimed| claimed != plain) {
+            let detail = format!("{plain} bytes, and the manifest says {claimed}");
+            let severity = if plain == 0 { Severity::Loss } else { Severity::Note };
+            self.problem(ProblemKind::SizeDiffers, severity, path.into(), detail);
+        }
+    }
+
+    /// Stores the files that the manifest does not name, and the manifest itself.
+    pub(crate) fn other_files(&self, files: Vec<usize>, manifest_key: Option<&FileKey>) -> Result<()> {
+        files.into_par_iter().try_for_each_init(Vec::new, |buffer, number| {
+            let file = &self.scan.files[number];
+            if let Some(node) = self.unchanged(file, None) {
+                self.done(file, node, file.len);
+                return Ok(());
+            }
+            let key = manifest_key.filter(|_| file.folder == 0 && file.name == b"Manifest.db");
+            if let Some(node) = self.read(file, key, None, &self.scan.shown(file), buffer)? {
+                self.done(file, node, 0);
+            }
+            Ok(())
+        })
+    }
+
+    /// The node of the last snapshot, if nothing about the file has changed since and its chunks are all there.
+    fn unchanged(&self, file: &Scanned, record: Option<[u8; 16]>) -> Option<Node> {
+        if let Place::Kept(old) = &file.place {
+            // The phone counts on the bytes that it sent last time, whatever else its record says by now.
+            let mut node = file.node(old.kind.clone());
+            (node.layer, node.record) = (old.layer.clone(), record.or(old.record));
+            return Some(node);
+        }
+        let old = self.before.folders.get(self.scan.short_name(file)?)?.get(&file.name)?;
+        let NodeKind::File(content) = &old.kind else { return None };
+        let len = match old.layer {
+            Some(Layer::Peeled { .. }) => stored_len(content.size()),
+            _ => content.size(),
+        };
+        // What could not be unlocked last time may be unlocked now.
+        let was_locked = old.layer.is_none() && old.record.is_none() && record.is_some();
+        let same = old.mtime == file.mtime && len == file.len && (record.is_none() || old.record == record) && !was_locked;
+        if !same || (file.folder == 0 && file.name.starts_with(b"Manifest.")) || !self.draft.holds(content) {
+            return None;
+        }
+        let mut node = file.node(old.kind.clone());
+        (node.layer, node.record) = (old.layer.clone(), old.record);
+        Some(node)
+    }
+
+    /// Reads and stores a file, a second time if it changed meanwhile. Gives nothing if it cannot be read.
+    fn read(
+        &self,
+        file: &Scanned,
+        key: Option<&FileKey>,
+        digest: Option<[u8; 20]>,
+        shown: &str,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<Node>> {
+        let hint = if self.locked && file.name.len() == 40 { Hint::Ciphertext } else { Hint::Look };
+        let mut seen = |bytes| self.progress.advance(0, bytes);
+        let outcome = match &file.place {
+            Place::Disk => self.read_from_disk(file, hint, key, digest.is_some(), buffer, &mut seen),
+            Place::Spool(Spooled { path, len, seal: None }) => match (key, File::open(path)) {
+                (_, Err(error)) => Err(RepositoryError::Source(error)),
+                (Some(key), Ok(mut open)) => {
+                    peel::unlocked(self.draft, &mut open, *len, key, digest.is_some(), buffer, &mut seen)
+                }
+                (None, Ok(mut open)) => peel::as_it_is(self.draft, &mut open, hint, digest.is_some(), buffer, &mut seen),
+            }
+            .map(|stored| (stored, None)),
+            Place::Spool(sealed) => sealed
+                .open()
+                .map_err(RepositoryError::Source)
+                .and_then(|mut open| peel::as_it_is(self.draft, &mut open, hint, digest.is_some(), buffer, &mut seen))
+                .map(|stored| (stored, None)),
+            Place::Memory(bytes) => peel::as_it_is(self.draft, &mut &bytes[..], hint, digest.is_some(), buffer, &mut seen)
+                .map(|stored| (stored, None)),
+            Place::Stored(stored) => stored.content().map(|(content, sha1)| {
+                seen(file.len);
+                (peel::Stored { content, layer: None, digest: Some(sha1), read: file.len }, None)
+            }),
+            Place::Kept(_) => unreachable!("what was kept is unchanged"),
+        };
+        let (stored, changed) = match outcome {
+            Ok(outcome) => outcome,
+            Err(RepositoryError::Source(error)) => {
+                let kind = match error.kind() {
+                    io::ErrorKind::NotFound => ProblemKind::Changed,
+                    _ => ProblemKind::Unreadable,
+                };
+                self.problem(kind, Severity::Loss, shown.into(), error.to_string());
+                self.progress.advance(1, 0);
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut node = file.node(NodeKind::File(stored.content));
+        if let Some(after) = changed {
+            let severity = if after.len() == stored.read { Severity::Note } else { Severity::Loss };
+            self.problem(ProblemKind::Changed, severity, shown.into(), String::new());
+            // A time that no file has makes the next run read it again.
+            node.mtime = (file.mtime.0, file.mtime.1 ^ 1);
+        }
+        if let Place::Spool(spooled) = &file.place {
+            spooled.remove();
+        }
+        if digest.is_some() && stored.digest != digest {
+            self.problem(ProblemKind::DigestDiffers, Severity::Note, shown.into(), String::new());
+        }
+        node.layer = stored.layer;
+        Ok(Some(node))
+    }
+
+    /// Reads a file of a folder, a second time if it changed meanwhile; then gives what it is after that.
+    fn read_from_disk(
+        &self,
+        file: &Scanned,
+        hint: Hint,
+        key: Option<&FileKey>,
+        digest: bool,
+        buffer: &mut Vec<u8>,
+        seen: &mut dyn FnMut(u64),
+    ) -> std::result::Result<(peel::Stored, Option<fs::Metadata>), RepositoryError> {
+        let path = self.scan.path(file);
+        let mut attempt = || -> std::result::Result<(peel::Stored, fs::Metadata), RepositoryError> {
+            let mut open = File::open(&path).map_err(RepositoryError::Source)?;
+            let len = open.metadata().map_err(RepositoryError::Source)?.len();
+            let stored = match key {
+                Some(key) => peel::unlocked(self.draft, &mut open, len, key, digest, buffer, seen)?,
+                None => peel::as_it_is(self.draft, &mut open, hint, digest, buffer, seen)?,
+            };
+            Ok((stored, fs::metadata(&path).map_err(RepositoryError::Source)?))
+        };
+        match attempt() {
+            // It is not what it was when the folder was scanned: perhaps it is at rest now.
+            Ok((_, after)) if !file.unchanged(&after) => attempt().map(|(stored, after)| (stored, Some(after))),
+            other => other.map(|(stored, _)| (stored, None)),
+        }
+    }
+
+    fn done(&self, file: &Scanned, node: Node, unread: u64) {
+        self.progress.advance(1, unread);
+        self.bytes.fetch_add(node.size(), Ordering::Relaxed);
+        self.nodes.lock().unwrap_or_else(|e| e.into_inner()).push((file.folder, node));
+    }
+
+    pub(crate) fn problem(&self, kind: ProblemKind, severity: Severity, path: String, detail: String) {
+        self.problems.lock().unwrap_or_else(|e| e.into_inner()).push(Problem { kind, severity, path, detail });
+    }
+
+    /// Says so if the backup itself was replaced, or grew, while it was read; or was never finished.
+    pub(crate) fn watch(&self, folder: &AppleFolder) -> Result<()> {
+        for file in self.scan.files.iter().filter(|file| file.folder == 0 && matches!(file.place, Place::Disk)) {
+            if !fs::metadata(self.scan.path(file)).is_ok_and(|now| file.unchanged(&now)) {
+                let detail = "another program was writing to the folder; back it up again".into();
+                self.problem(ProblemKind::Changed, Severity::Loss, self.scan.shown(file), detail);
+            }
+        }
+        if folder.finished == Some(false) {
+            let detail = "the phone had not finished this backup".into();
+            self.problem(ProblemKind::Cut, Severity::Loss, "Status.plist".into(), detail);
+        }
+        Ok(())
+    }
+}
+
+/// What a row is called in a message.
+fn shown(row: &Row) -> String {
+    format!("{}/{}", row.domain, row.path)
+}
+
+/// Equal for two rows that say the same of a file.
+fn fingerprint(row: &Row) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&row.flags.to_le_bytes()).update(row.domain.as_bytes()).update(&[0]).update(row.path.as_bytes()).update(&[0]);
+    hasher.update(&row.blob);
+    hasher.finalize().as_bytes()[..16].try_into().expect("a hash has 32 bytes")
+}
+
+/// Puts nodes in their folders and stores the folders from the innermost out.
+pub(crate) fn store_tree(draft: &Draft, scan: &Scan, nodes: Vec<(u32, Node)>) -> Result<Content> {
+    let mut contents: Vec<Vec<Node>> = scan.folders.iter().map(|folder| folder.others.clone()).collect();
+    for (folder, node) in nodes {
+        contents[folder as usize].push(node);
+    }
+    // Folders are numbered from the root out, so backwards every folder comes after those in it.
+    for number in (1..scan.folders.len()).rev() {
+        let inner = std::mem::take(&mut contents[number]);
+        let totals = inner.iter().fold((0, 0), |(files, bytes), node| match (&node.kind, node.totals) {
+            (NodeKind::File(_), _) => (files + 1, bytes + node.size()),
+            (_, Some((f, b))) => (files + f, bytes + b),
+            _ => (files, bytes),
+        });
+        let mut node = scan.folders[number].node.clone();
+        node.kind = NodeKind::Directory(draft.directory(inner)?);
+        node.totals = Some(totals);
+        contents[scan.folders[number].parent as usize].push(node);
+    }
+    Ok(draft.directory(std::mem::take(&mut contents[0]))?)
+}

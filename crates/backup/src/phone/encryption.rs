@@ -1,0 +1,104 @@
+//! The phone's own backup password: set, changed and removed.
+
+use std::path::PathBuf;
+
+use russet_device::{Ask as Request_, Session};
+use russet_repository::format::key::random;
+use russet_repository::{Repository, RepositoryError};
+use zeroize::Zeroizing;
+
+use super::host::{ArchiveHost, Arrivals};
+use super::storing::Storing;
+use super::tree::Folder;
+use super::{Watch, talk};
+use crate::Result;
+use crate::unlock::{keep_next_password, keep_password};
+
+/// What becomes of the phone's backup password.
+pub enum Encryption {
+    /// There was none, and now there is.
+    On {
+        /// The new one.
+        password: Zeroizing<String>,
+    },
+    /// There is none any more: passwords, Health and more will be missing in backups.
+    Off {
+        /// The one that was.
+        old: Zeroizing<String>,
+    },
+    /// Another one takes its place.
+    Change {
+        /// The one that was.
+        old: Zeroizing<String>,
+        /// The new one.
+        new: Zeroizing<String>,
+    },
+}
+
+impl std::fmt::Debug for Encryption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Encryption::On { .. } => "On(..)",
+            Encryption::Off { .. } => "Off(..)",
+            Encryption::Change { .. } => "Change(..)",
+        })
+    }
+}
+
+/// Switches the encryption of the phone's backups. A new password is in the repository before the phone is told of it.
+pub fn set_encryption(
+    repository: &Repository,
+    session: &Session,
+    wanted: &Encryption,
+    now: i64,
+    watch: &dyn Watch,
+) -> Result<()> {
+    let udid = session.facts().udid.clone();
+    let (old, new) = match wanted {
+        Encryption::On { password } => (None, Some(password)),
+        Encryption::Off { old } => (Some(old), None),
+        Encryption::Change { old, new } => (Some(old), Some(new)),
+    };
+    if let Some(new) = new {
+        keep_next_password(repository, &udid, new, now)?;
+    }
+    let draft = repository.draft()?;
+    // The phone finds no backup here, so it leaves all of them alone: every date keeps the password that it was made with.
+    let mut host = ArchiveHost {
+        tree: Folder::default(),
+        draft: &draft,
+        arrivals: Arrivals::Refuse,
+        udid: udid.clone(),
+        volumes: Vec::<PathBuf>::new(),
+        clock: &|| now,
+        buffer: Vec::new(),
+        storing: Storing::default(),
+    };
+    talk(session, &Request_::ChangePassword { old: old.cloned(), new: new.cloned() }, &mut host, watch)?;
+    match new {
+        Some(new) => keep_password(repository, &udid, new, now),
+        None => Ok(()),
+    }
+}
+
+/// A password that nobody guesses: five groups of four letters and digits, 100 bits, with none that look alike.
+pub fn new_password() -> Result<Zeroizing<String>> {
+    const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
+    let noise: Zeroizing<[u8; 20]> = Zeroizing::new(random().map_err(RepositoryError::from)?);
+    let letters: Vec<char> = noise.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
+    let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
+    Ok(Zeroizing::new(groups.join("-")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_password_is_long_and_never_the_same() {
+        let one = new_password().unwrap();
+        assert_eq!((one.len(), one.split('-').count()), (24, 5));
+        assert_ne!(*one, *new_password().unwrap());
+        assert_eq!(format!("{:?}", Encryption::On { password: one }), "On(..)");
+    }
+}

@@ -1,0 +1,157 @@
+//! What a phone says about itself.
+
+mod product;
+
+use plist::{Dictionary, Value};
+
+use crate::Result;
+use crate::session::lockdown::Lockdown;
+use crate::stream::Link;
+
+/// No text that a phone gives about itself is longer, in characters.
+const LONGEST_TEXT: usize = 200;
+
+/// What a phone says about itself. Its texts are its own words, without control characters and of bounded length.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The phone's id.
+    pub udid: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// What Apple calls its hardware, like `iPhone15,2`.
+    pub model: String,
+    /// What Apple calls it in shops, if that is known here.
+    pub product_name: Option<String>,
+    /// Version of iOS.
+    pub ios: String,
+    /// Build of iOS.
+    pub build: String,
+    /// Serial number.
+    pub serial: Option<String>,
+    /// The number it is called at.
+    pub phone_number: Option<String>,
+    /// Number of its first modem.
+    pub imei: Option<String>,
+    /// Number of its second modem.
+    pub imei2: Option<String>,
+    /// Number of its modem in older networks.
+    pub meid: Option<String>,
+    /// Number of its SIM.
+    pub iccid: Option<String>,
+    /// Whether it trusts this computer. If not, most of the rest is unknown.
+    pub paired: bool,
+    /// Whether its backups are encrypted.
+    pub will_encrypt: Option<bool>,
+    /// Charge of the battery in percent.
+    pub battery: Option<u8>,
+    /// Whether the battery is charging.
+    pub charging: Option<bool>,
+    /// Its storage.
+    pub disk: Option<Disk>,
+    /// Whether Find My is on, which forbids a restore.
+    pub find_my: Option<bool>,
+    /// Whether it has a passcode.
+    pub passcode_set: Option<bool>,
+    /// Settings that belong into a backup's Info.plist.
+    pub itunes_settings: Option<Dictionary>,
+    /// The oldest iTunes that it works with, which belongs there too.
+    pub min_itunes: Option<String>,
+}
+
+/// The storage of a phone, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    /// All of it.
+    pub capacity: u64,
+    /// What is free for its owner.
+    pub free: u64,
+}
+
+impl Facts {
+    /// Asks a phone. `paired` says that it is asked within a session.
+    pub(crate) fn ask<L: Link>(lockdown: &mut Lockdown<L>, udid: &str, paired: bool) -> Result<Facts> {
+        let root = lockdown.domain("")?;
+        let string = |key: &str| root.get(key).and_then(Value::as_string).map(clean).filter(|text| !text.is_empty());
+        let model = string("ProductType").unwrap_or_default();
+        let mut facts = Facts {
+            udid: udid.to_owned(),
+            name: string("DeviceName").unwrap_or_default(),
+            product_name: product::name(&model).map(str::to_owned),
+            model,
+            ios: string("ProductVersion").unwrap_or_default(),
+            build: string("BuildVersion").unwrap_or_default(),
+            serial: string("SerialNumber"),
+            phone_number: string("PhoneNumber"),
+            imei: string("InternationalMobileEquipmentIdentity"),
+            imei2: string("InternationalMobileEquipmentIdentity2"),
+            meid: string("MobileEquipmentIdentifier"),
+            iccid: string("IntegratedCircuitCardIdentity"),
+            paired,
+            will_encrypt: None,
+            battery: None,
+            charging: None,
+            disk: None,
+            find_my: None,
+            passcode_set: flag(&root, "PasswordProtected"),
+            itunes_settings: None,
+            min_itunes: None,
+        };
+        if paired {
+            facts.ask_further(lockdown)?;
+        }
+        Ok(facts)
+    }
+
+    /// Asks for what is told in a session only.
+    fn ask_further<L: Link>(&mut self, lockdown: &mut Lockdown<L>) -> Result<()> {
+        // A phone that never had a backup password has no such key.
+        let will_encrypt = lockdown.value("com.apple.mobile.backup", "WillEncrypt")?;
+        self.will_encrypt = Some(will_encrypt.as_ref().and_then(as_flag).unwrap_or(false));
+
+        let battery = lockdown.domain("com.apple.mobile.battery")?;
+        let charge = battery.get("BatteryCurrentCapacity").and_then(Value::as_unsigned_integer);
+        self.battery = charge.and_then(|charge| u8::try_from(charge).ok()).filter(|charge| *charge <= 100);
+        self.charging = flag(&battery, "BatteryIsCharging");
+
+        let disk = lockdown.domain("com.apple.disk_usage")?;
+        let bytes = |key: &str| disk.get(key).and_then(Value::as_unsigned_integer);
+        let free = bytes("TotalDataAvailable").or_else(|| bytes("AmountDataAvailable"));
+        self.disk = bytes("TotalDiskCapacity").zip(free).map(|(capacity, free)| Disk { capacity, free });
+
+        self.find_my = lockdown.value("com.apple.fmip", "IsAssociated")?.as_ref().and_then(as_flag);
+        self.itunes_settings = Some(lockdown.domain("com.apple.iTunes")?).filter(|settings| !settings.is_empty());
+        let min_itunes = lockdown.value("com.apple.mobile.iTunes", "MinITunesVersion")?;
+        self.min_itunes = min_itunes.and_then(Value::into_string).map(|text| clean(&text));
+        Ok(())
+    }
+}
+
+/// A text of a phone, fit for a terminal.
+pub(crate) fn clean(text: &str) -> String {
+    // Marks that turn the direction of writing could make one name look like another.
+    let is_fit = |c: &char| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().filter(is_fit).take(LONGEST_TEXT).collect()
+}
+
+fn flag(dictionary: &Dictionary, key: &str) -> Option<bool> {
+    dictionary.get(key).and_then(as_flag)
+}
+
+fn as_flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Boolean(flag) => Some(*flag),
+        Value::Integer(number) => Some(number.as_signed() != Some(0)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_name_is_fit_for_a_terminal() {
+        assert_eq!(clean("Robin\u{2019}s\x1b[31m\niPhone\u{202e}"), "Robin\u{2019}s[31miPhone");
+        assert_eq!(clean(&"x".repeat(10_000)).len(), LONGEST_TEXT);
+    }
+}

@@ -1,0 +1,17 @@
+//! `virtual-iphone`: a simulated iPhone on a socket or on the kernel's virtual USB bus.
+
+mod program;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match program::run(program::Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            program::complain(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
