@@ -147,6 +147,19 @@ fi
 tell passcode none >/dev/null
 proved "the passcode is asked for; cancelling it ends the backup"
 
+tell faults stall-at-message=20:2s >/dev/null
+run idevicebackup2 backup "$work/plain" &
+tool=$!
+until [ "$(tell messages)" -ge 20 ]; do
+    kill -0 "$tool" 2>/dev/null || fail "the backup ended before it could be cancelled"
+    sleep 0.1
+done
+tell cancel >/dev/null
+! wait "$tool" || fail "a cancelled backup succeeded"
+grep -aq 'MBErrorDomain/202' "$work/log" || fail "idevicebackup2 was not told of the cancellation"
+tell faults none >/dev/null
+proved "the owner cancels a backup at the phone"
+
 tell lock >/dev/null
 run idevicebackup2 backup "$work/plain" || fail "a backup of a locked phone with the escrow bag"
 tell unlock >/dev/null

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use russet_backup::phone::{self, Encryption, Options, Taken, set_encryption};
+use russet_backup::phone::{self, Encryption, Obstacle, Options, Remark, Taken, set_encryption};
 use russet_backup::{BackupError, Unlock};
 use russet_device::{Address, Attached, DeviceError, Event, Hub, HubOptions, RawUsb, RestoreOptions, Session};
-use russet_repository::{Phase, Progress, Repository, check};
+use russet_repository::{Phase, Progress, Repository, SnapshotEntry, check};
 use russet_store::MemoryStore;
 use russet_tests::{create, differences, open, request};
 use russet_vfs::View;
@@ -348,4 +348,73 @@ fn files_of(truth: &[russet_virtual_phone::Truth]) -> BTreeMap<(String, String),
         _ => None,
     };
     truth.iter().filter_map(file).collect()
+}
+
+#[test]
+fn the_last_date_before_a_new_ios_is_pinned_and_a_backup_that_shrank_is_an_alarm() {
+    let repository = create(MemoryStore::default());
+    let old = Desk::with(encrypted());
+    let first = old.back_up(&repository, 1).unwrap();
+    assert!(first.remarks.is_empty() && repository.pins().unwrap().is_empty());
+    // The same phone, some time later: its iOS is newer, and most of it is gone.
+    let new = Desk::with(Config { ios: "18.1".into(), contents: Contents::Few, ..encrypted() });
+    assert_eq!(old.phone.udid(), new.phone.udid());
+    let second = new.back_up(&repository, 2).unwrap();
+    let (from, to) = ("17.5.1".to_owned(), "18.1".to_owned());
+    assert!(second.remarks.contains(&Remark::NewIos { from, to, pinned: true }), "{:?}", second.remarks);
+    assert!(second.remarks.iter().any(|remark| matches!(remark, Remark::Shrunk { .. })), "{:?}", second.remarks);
+    assert_eq!(repository.pins().unwrap().keys().collect::<Vec<_>>(), [&first.saved.name.hex()]);
+}
+
+#[test]
+fn what_is_not_whole_or_newer_than_the_phone_is_not_given_back() {
+    let repository = create(MemoryStore::default());
+    let desk = Desk::with(Config { ios: "18.1".into(), ..encrypted() });
+    desk.back_up(&repository, 1).unwrap();
+    let entry = repository.snapshots().unwrap().entries.remove(0);
+    let restore = |desk: &Desk, entry: &SnapshotEntry| {
+        let mut nobody = |_: &russet_backup::Ask<'_>| None;
+        let (session, request) = (desk.session().unwrap(), request(2, &|| 1_700_000_000));
+        phone::restore(&repository, entry, &session, RestoreOptions::default(), Unlock::Ask(&mut nobody), &request, &Quiet)
+    };
+    let mut partial = entry.clone();
+    partial.snapshot.whole = false;
+    let older = Desk::with(encrypted());
+    let found_on = Desk::with(Config { ios: "18.1".into(), find_my: true, ..encrypted() });
+    for (desk, entry, wanted) in [
+        (&desk, &partial, Obstacle::Partial),
+        (&older, &entry, Obstacle::OlderIos { backup: "18.1".into(), phone: "17.5.1".into() }),
+        (&found_on, &entry, Obstacle::FindMy),
+    ] {
+        match restore(desk, entry).unwrap_err() {
+            BackupError::CannotRestore { obstacle } => assert_eq!(obstacle, wanted),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_password_whose_answer_was_lost_is_not_lost() {
+    let desk = Desk::with(Config::default());
+    let repository = create(MemoryStore::default());
+    let wanted = |one: &str| Zeroizing::new(one.to_owned());
+    let set = |encryption| set_encryption(&repository, &desk.session().unwrap(), &encryption, 1, &Quiet);
+    set(Encryption::On { password: wanted("first") }).unwrap();
+    // The cable breaks when the phone has changed it and is about to say so.
+    for number in 1.. {
+        desk.phone.set_faults(Faults { pull_at_message: Some(number), ..Faults::default() });
+        let outcome = set(Encryption::Change { old: wanted("first"), new: wanted("second") });
+        desk.phone.set_faults(Faults::default());
+        desk.phone.plug_cable();
+        if desk.phone.backup_password().as_deref() == Some("second") {
+            assert!(outcome.is_err(), "the answer was to be lost");
+            break;
+        }
+    }
+    assert_eq!(
+        russet_backup::newest_password(&repository, desk.phone.udid()).unwrap().as_deref().map(String::as_str),
+        Some("first")
+    );
+    set(Encryption::Off { old: wanted("first") }).unwrap();
+    assert_eq!(desk.phone.backup_password(), None);
 }

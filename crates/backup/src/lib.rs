@@ -1,7 +1,10 @@
 //! Brings backups into a repository.
 //!
 //! [`phone`] is the host that a phone talks to: it backs a phone up, and gives a date back to it. [`source::inspect`] finds out what a folder
-//! is; [`apple::import`] takes a backup in Apple's layout, [`folder::import`] any other folder. All end with a snapshot, or with none and a sound repository. Nothing here prints, prompts or reads a clock.
+//! is; [`apple::import`] takes a backup in Apple's layout, [`folder::import`] any other folder. All end with a snapshot, or with none and a
+//! sound repository. Nothing here prints, prompts or reads a clock.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod source;
 

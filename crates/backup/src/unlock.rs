@@ -59,6 +59,11 @@ pub(crate) fn keep_next_password(repository: &Repository, udid: &str, password: 
     Ok(repository.keep_secrets(udid, &[(NEXT_PASSWORD, password.as_bytes())], now)?)
 }
 
+/// A password that the phone may have taken although nobody heard its answer.
+pub(crate) fn next_password(repository: &Repository, udid: &str) -> Result<Option<Zeroizing<String>>> {
+    Ok(text(repository.secret(udid, NEXT_PASSWORD)?))
+}
+
 /// The phone uses this password now.
 pub(crate) fn keep_password(repository: &Repository, udid: &str, password: &str, now: i64) -> Result<()> {
     Ok(repository.keep_secrets(udid, &[(PASSWORD, password.as_bytes())], now)?)

@@ -223,9 +223,6 @@ pub(crate) fn hold(
     let mut talk = Talk { wire, host, watch, own: own_folders(udid, ask), lie: None, warnings: Vec::new(), has_moved: false };
     let answer = loop {
         let (name, parts) = talk.wire.receive()?;
-        if watch.stop() {
-            return Err(DeviceError::Stopped);
-        }
         match name.as_str() {
             "DLMessageProcessMessage" => break parts.into_iter().next().and_then(Value::into_dictionary).unwrap_or_default(),
             "DLMessageDisconnect" => return Err(ended(parts.first())),

@@ -67,6 +67,7 @@ impl<'a> DeviceLink<'a> {
 
     /// The next message: a name and what comes with it.
     pub(crate) fn receive(&mut self) -> Result<(String, Vec<Value>)> {
+        self.beat(Duration::ZERO)?;
         let len = self.number()? as usize;
         if len > LONGEST_MESSAGE {
             return Err(lied(format!("it announced a message of {len} bytes")));

@@ -188,11 +188,8 @@ fn copy(from: &Path, to: &Path) {
 fn phones_of_other_manners_are_backed_up_as_well() {
     let usual = BackupManners::default();
     for manners in [
-        BackupManners { protocol: 300, ..usual },
-        BackupManners { batch: 1, ..usual },
+        BackupManners { protocol: 300, batch: 1, frame: 1_000, passes: 3, ..usual },
         BackupManners { batch: 100_000, frame: 5 << 20, ..usual },
-        BackupManners { frame: 1_000, ..usual },
-        BackupManners { passes: 3, ..usual },
     ] {
         let table = Table::lay(Config { manners, ..encrypted() });
         let files = table.files();

@@ -13,7 +13,7 @@ use russet_apple_format::database::Database;
 use russet_apple_format::domain::Domain;
 use russet_apple_format::mbdb::Mbdb;
 use russet_apple_format::row::{file_id_text, parse_file_id};
-use russet_apple_format::{FileKey, ManifestIndex, MbFile, RowKind};
+use russet_apple_format::{FileKey, ManifestIndex, MbFile, Row, RowKind};
 use russet_repository::format::snapshot::{Snapshot, Source};
 use russet_repository::format::tree::{Layer, Node, NodeKind};
 use russet_repository::{Found, Reader, find, walk_on};
@@ -57,7 +57,7 @@ pub struct Item {
     /// Extended attributes.
     pub xattrs: Vec<(String, Vec<u8>)>,
     /// The node that holds its content; none if the backup lacked it.
-    pub node: Option<Node>,
+    pub node: Option<Box<Node>>,
 }
 
 impl Item {
@@ -299,7 +299,7 @@ fn raw_item(domain: Arc<str>, path: &[u8], node: &Node) -> Item {
         mtime: node.mtime,
         target,
         xattrs: node.xattrs.clone(),
-        node: Some(node.clone()),
+        node: Some(Box::new(node.clone())),
     }
 }
 
@@ -361,57 +361,77 @@ fn contents(reader: &Reader, snapshot: &Snapshot, unreadable: &mut Vec<(String, 
     Ok(contents)
 }
 
+/// Rows of a manifest that are looked at together.
+const ROWS_AT_ONCE: usize = 8_192;
+
 fn apple_items(reader: &Reader, snapshot: &Snapshot, unreadable: &mut Vec<(String, String)>) -> Result<Vec<Item>> {
     let manifest = manifest(reader, snapshot)?;
     let mut contents = contents(reader, snapshot, unreadable)?;
     let rows = manifest.rows().map_err(|source| VfsError::Apple { file: "Manifest.db", source })?;
-    // Bad rows were named when the backup was brought in.
-    let rows: Vec<_> = rows.flatten().collect();
     let is_mbdb = matches!(manifest, ManifestIndex::Mbdb(_));
-    drop(manifest);
-    let records: Vec<MbFile> = rows
-        .par_iter()
-        .map(|row| match is_mbdb {
-            true => russet_apple_format::mbdb::parse_record(&row.blob).map(|(_, file)| file).unwrap_or_default(),
-            false => MbFile::parse(&row.blob).unwrap_or_default(),
-        })
-        .collect();
+    // Bad rows were named when the backup was brought in.
+    let mut rows = rows.flatten();
     let mut domain: Arc<str> = "".into();
-    let mut items = Vec::with_capacity(rows.len());
-    for (row, record) in rows.into_iter().zip(records) {
-        let kind = match row.kind() {
-            RowKind::File => EntryKind::File,
-            RowKind::Directory => EntryKind::Directory,
-            RowKind::Symlink => EntryKind::Symlink,
-            // A row that a phone had not finished with, or that another tool wrote: a file if there is a content.
-            RowKind::Other(_) if contents.contains_key(&row.file_id) => EntryKind::File,
-            RowKind::Other(_) => continue,
-        };
-        if *domain != *row.domain {
-            domain = row.domain.as_str().into();
+    let mut items = Vec::new();
+    // A batch at a time: the records of a million rows would take as much memory as the manifest itself.
+    loop {
+        let batch: Vec<Row> = rows.by_ref().take(ROWS_AT_ONCE).collect();
+        if batch.is_empty() {
+            break;
         }
-        let node = if kind == EntryKind::File { contents.remove(&row.file_id) } else { None };
-        let size = match &node {
-            // What cannot be read now is found out when it is wanted.
-            Some(node @ Node { layer: Some(Layer::Locked { .. }), .. }) => {
-                content::plain(reader, node, Some(record.size)).map_or(node.size(), |(_, len)| len)
+        let records: Vec<MbFile> = batch
+            .par_iter()
+            .map(|row| match is_mbdb {
+                true => russet_apple_format::mbdb::parse_record(&row.blob).map(|(_, file)| file).unwrap_or_default(),
+                false => MbFile::parse(&row.blob).unwrap_or_default(),
+            })
+            .collect();
+        for (row, record) in batch.into_iter().zip(records) {
+            if *domain != *row.domain {
+                domain = row.domain.as_str().into();
             }
-            Some(node) => node.size(),
-            None => 0,
-        };
-        items.push(Item {
-            domain: domain.clone(),
-            path: row.path.into_bytes(),
-            kind,
-            size,
-            claimed: (kind == EntryKind::File).then_some(record.size),
-            mode: record.mode,
-            owner: (record.user_id as u32, record.group_id as u32),
-            mtime: (record.modified, 0),
-            target: record.target.unwrap_or_default().into_bytes(),
-            xattrs: record.extended_attributes,
-            node,
-        });
+            items.extend(apple_item(reader, &mut contents, domain.clone(), row, record));
+        }
     }
     Ok(items)
+}
+
+/// What a row stands for; nothing if it is one that a phone had not finished with, and there is no content for it.
+fn apple_item(
+    reader: &Reader,
+    contents: &mut HashMap<[u8; 20], Node>,
+    domain: Arc<str>,
+    row: Row,
+    record: MbFile,
+) -> Option<Item> {
+    let kind = match row.kind() {
+        RowKind::File => EntryKind::File,
+        RowKind::Directory => EntryKind::Directory,
+        RowKind::Symlink => EntryKind::Symlink,
+        // A row that another tool wrote: a file if there is a content.
+        RowKind::Other(_) if contents.contains_key(&row.file_id) => EntryKind::File,
+        RowKind::Other(_) => return None,
+    };
+    let node = if kind == EntryKind::File { contents.remove(&row.file_id) } else { None };
+    let size = match &node {
+        // What cannot be read now is found out when it is wanted.
+        Some(node @ Node { layer: Some(Layer::Locked { .. }), .. }) => {
+            content::plain(reader, node, Some(record.size)).map_or(node.size(), |(_, len)| len)
+        }
+        Some(node) => node.size(),
+        None => 0,
+    };
+    Some(Item {
+        domain,
+        path: row.path.into_bytes(),
+        kind,
+        size,
+        claimed: (kind == EntryKind::File).then_some(record.size),
+        mode: record.mode,
+        owner: (record.user_id as u32, record.group_id as u32),
+        mtime: (record.modified, 0),
+        target: record.target.unwrap_or_default().into_bytes(),
+        xattrs: record.extended_attributes,
+        node: node.map(Box::new),
+    })
 }

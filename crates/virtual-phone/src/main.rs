@@ -1,5 +1,7 @@
 //! `virtual-iphone`: a simulated iPhone on a socket or on the kernel's virtual USB bus.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod program;
 
 use std::process::ExitCode;

@@ -25,13 +25,16 @@ pub(crate) enum Place {
     Kept(Box<Node>),
 }
 
-/// A file that was stored while it arrived: its content and SHA-1, once that is done.
+/// A content and its SHA-1, or why there is none.
+pub(crate) type StoredContent = Result<(Content, [u8; 20]), RepositoryError>;
+
+/// A file that was stored while it arrived, once that is done.
 #[derive(Debug, Clone)]
-pub(crate) struct Stored(pub(crate) Arc<OnceLock<Result<(Content, [u8; 20]), RepositoryError>>>);
+pub(crate) struct Stored(pub(crate) Arc<OnceLock<StoredContent>>);
 
 impl Stored {
     /// What it was stored as. Everything on its way must have arrived.
-    pub(crate) fn content(&self) -> Result<(Content, [u8; 20]), RepositoryError> {
+    pub(crate) fn content(&self) -> StoredContent {
         match self.0.get() {
             Some(Ok((content, sha1))) => Ok((content.clone(), *sha1)),
             // The draft knows the cause.

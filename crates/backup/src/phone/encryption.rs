@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use russet_device::{Ask as Request_, Session};
+use russet_device::{AnswerKind, Ask as PhoneAsk, Session};
 use russet_repository::format::key::random;
 use russet_repository::{Repository, RepositoryError};
 use zeroize::Zeroizing;
@@ -11,8 +11,8 @@ use super::host::{ArchiveHost, Arrivals};
 use super::storing::Storing;
 use super::tree::Folder;
 use super::{Watch, talk};
-use crate::Result;
-use crate::unlock::{keep_next_password, keep_password};
+use crate::unlock::{keep_next_password, keep_password, next_password};
+use crate::{BackupError, Result};
 
 /// What becomes of the phone's backup password.
 pub enum Encryption {
@@ -59,22 +59,32 @@ pub fn set_encryption(
         Encryption::Off { old } => (Some(old), None),
         Encryption::Change { old, new } => (Some(old), Some(new)),
     };
+    // The answer to the last change may have been lost on its way: then the phone has the password that was kept before it was told.
+    let unheard = next_password(repository, &udid)?.filter(|next| old.is_some_and(|old| **old != **next));
     if let Some(new) = new {
         keep_next_password(repository, &udid, new, now)?;
     }
-    let draft = repository.draft()?;
-    // The phone finds no backup here, so it leaves all of them alone: every date keeps the password that it was made with.
-    let mut host = ArchiveHost {
-        tree: Folder::default(),
-        draft: &draft,
-        arrivals: Arrivals::Refuse,
-        udid: udid.clone(),
-        volumes: Vec::<PathBuf>::new(),
-        clock: &|| now,
-        buffer: Vec::new(),
-        storing: Storing::default(),
+    let ask = |old: Option<&Zeroizing<String>>| {
+        let draft = repository.draft()?;
+        // The phone finds no backup here, so it leaves all of them alone: every date keeps the password that it was made with.
+        let mut host = ArchiveHost {
+            tree: Folder::default(),
+            draft: &draft,
+            arrivals: Arrivals::Refuse,
+            udid: udid.clone(),
+            volumes: Vec::<PathBuf>::new(),
+            clock: &|| now,
+            buffer: Vec::new(),
+            storing: Storing::default(),
+        };
+        talk(session, &PhoneAsk::ChangePassword { old: old.cloned(), new: new.cloned() }, &mut host, watch)
     };
-    talk(session, &Request_::ChangePassword { old: old.cloned(), new: new.cloned() }, &mut host, watch)?;
+    match ask(old) {
+        Err(BackupError::Device(error)) if error.answer() == Some(AnswerKind::Password) && unheard.is_some() => {
+            ask(unheard.as_ref())?
+        }
+        other => other?,
+    };
     match new {
         Some(new) => keep_password(repository, &udid, new, now),
         None => Ok(()),

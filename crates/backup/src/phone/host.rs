@@ -60,7 +60,10 @@ impl ArchiveHost<'_> {
                 Op::Small(path, bytes, time) => self.tree.put(&path, described(bytes, time)).map(drop),
                 Op::Folder(path) => self.tree.create_folder(&path),
                 Op::Rename(from, to) => self.tree.rename(&from, &to).map(drop),
-                Op::Remove(path) => Ok(drop(self.tree.take(&path))),
+                Op::Remove(path) => {
+                    self.tree.take(&path);
+                    Ok(())
+                }
                 Op::Rest => Ok(()),
             };
         }

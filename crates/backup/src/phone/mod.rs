@@ -22,7 +22,7 @@ use std::io;
 use std::path::PathBuf;
 
 use russet_apple_format::status::Status;
-use russet_device::{Ask as Request_, BackupPath, Session, WireStats};
+use russet_device::{Ask as PhoneAsk, BackupPath, Session, WireStats};
 use russet_repository::format::key::random;
 use russet_repository::format::snapshot::{Problem, ProblemKind, Severity, Snapshot};
 use russet_repository::{Draft, Phase, Progress, Repository, RepositoryError, Saved, SnapshotEntry};
@@ -116,7 +116,7 @@ pub fn back_up(
     let own_path = path(&format!("{udid}/Info.plist"))?;
     host.put_own(&own_path, info::of(session, request.started.0)?).map_err(|e| BackupError::Host { source: Box::new(e) })?;
 
-    let talked = talk(session, &Request_::Backup { full: options.full }, &mut host, watch).and_then(|outcome| {
+    let talked = talk(session, &PhoneAsk::Backup { full: options.full }, &mut host, watch).and_then(|outcome| {
         finished(&host, &udid, &facts.name)?;
         Ok(outcome)
     });
@@ -193,7 +193,7 @@ pub fn back_up(
 }
 
 /// Holds the conversation, with the sync lock in hand, so that no other program talks to the phone meanwhile.
-fn talk(session: &Session, ask: &Request_, host: &mut ArchiveHost<'_>, watch: &dyn Watch) -> Result<russet_device::Outcome> {
+fn talk(session: &Session, ask: &PhoneAsk, host: &mut ArchiveHost<'_>, watch: &dyn Watch) -> Result<russet_device::Outcome> {
     let lock = session.sync_lock()?;
     // Only a phone on the network needs it; one on the cable does not mind.
     let heartbeat = session.heartbeat();

@@ -3,7 +3,7 @@
 use russet_apple_format::info::restore_applications;
 use russet_apple_format::manifest::ManifestPlist;
 use russet_apple_format::{Error as AppleError, Keybag};
-use russet_device::{Ask as Request_, RestoreOptions, Session, WireStats};
+use russet_device::{Ask as PhoneAsk, RestoreOptions, Session, WireStats};
 use russet_repository::{Repository, SnapshotEntry};
 
 use super::host::{ArchiveHost, Arrivals};
@@ -80,7 +80,7 @@ pub fn restore(
     }
     let has_password = options.password.is_some();
     options.source = source;
-    match talk(session, &Request_::Restore(options), &mut host, watch) {
+    match talk(session, &PhoneAsk::Restore(options), &mut host, watch) {
         Ok(outcome) => Ok(Restored { wire: outcome.wire, has_password, has_apps: apps.is_some() }),
         Err(error) => {
             if apps.is_some() {

@@ -258,6 +258,73 @@ fn files_that_are_not_there_are_told_one_by_one_and_the_rest_is_sent() {
 }
 
 #[test]
+fn a_host_that_cannot_go_on_ends_the_conversation_whatever_the_phone_asked() {
+    /// Has nothing any more.
+    struct Gone;
+    fn gone<T>() -> Result<T, HostError> {
+        Err(HostError::Fatal("gone".into()))
+    }
+    impl Host for Gone {
+        fn receive(&mut self, _: &BackupPath, _: &mut dyn Read) -> Result<(), HostError> {
+            gone()
+        }
+        fn open(&mut self, _: &BackupPath) -> Result<(Box<dyn Read + '_>, u64), HostError> {
+            gone()
+        }
+        fn list(&mut self, _: &BackupPath) -> Result<Vec<crate::Entry>, HostError> {
+            gone()
+        }
+        fn create_dir(&mut self, _: &BackupPath) -> Result<(), HostError> {
+            gone()
+        }
+        fn rename(&mut self, _: &BackupPath, _: &BackupPath) -> Result<(), HostError> {
+            gone()
+        }
+        fn copy(&mut self, _: &BackupPath, _: &BackupPath) -> Result<(), HostError> {
+            gone()
+        }
+        fn remove(&mut self, _: &BackupPath) -> Result<(), HostError> {
+            gone()
+        }
+        fn free_space(&mut self) -> Result<u64, HostError> {
+            gone()
+        }
+    }
+    let (path, list) = (|| Value::from(UDID), || Value::Array(vec![UDID.into()]));
+    let moved = Dictionary::from_iter([(UDID.to_owned(), path())]);
+    for message in [
+        vec!["DLMessageDownloadFiles".into(), list()],
+        vec!["DLContentsOfDirectory".into(), path()],
+        vec!["DLMessageCreateDirectory".into(), path()],
+        vec!["DLMessageMoveItems".into(), moved.into()],
+        vec!["DLMessageCopyItem".into(), path(), path()],
+        vec!["DLMessageRemoveItems".into(), list()],
+        vec!["DLMessageGetFreeDiskSpace".into()],
+        Vec::new(),
+    ] {
+        let (here, there) = UnixStream::pair().unwrap();
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut phone = ByHand(there);
+                phone.greet();
+                match message.is_empty() {
+                    true => {
+                        phone.upload(&format!("{UDID}/a"), b"12345");
+                        phone.0.write_all(b"\0\0\0\x01\0\0\0\0\0").unwrap();
+                    }
+                    false => phone.say(message),
+                }
+                // Until the host hangs up.
+                let _ = phone.0.read_to_end(&mut Vec::new());
+            });
+            let mut socket = Socket::new(Box::new(here));
+            hold(&mut socket, UDID, &backup(), &mut Gone, &Log::default(), &mut || None)
+        });
+        assert!(matches!(&outcome, Err(DeviceError::Host(error)) if error.to_string() == "gone"), "{outcome:?}");
+    }
+}
+
+#[test]
 fn a_phone_that_hangs_up_instead_of_answering_may_say_why() {
     let say = |text: &'static str| {
         play(&backup(), &Log::default(), move |mut phone| {

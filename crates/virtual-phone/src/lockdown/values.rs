@@ -98,7 +98,10 @@ fn root(phone: &Phone) -> io::Result<Dictionary> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let udid = phone.udid();
     let chip = udid.split('-').nth(1).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default();
-    let asks_passcode = config.passcode != Passcode::None;
+    let (is_protected, is_trusting) = {
+        let state = phone.state();
+        (state.passcode != Passcode::None || state.locked, state.pairing.hosts().next().is_some())
+    };
     Ok(dictionary([
         ("ActivationState", "Activated".into()),
         ("BasebandVersion", "2.60.02".into()),
@@ -116,7 +119,7 @@ fn root(phone: &Phone) -> io::Result<Dictionary> {
         ("IntegratedCircuitCardIdentity", identity.iccid.clone().into()),
         ("InternationalMobileEquipmentIdentity", identity.imei.clone().into()),
         ("ModelNumber", "MTP03".into()),
-        ("PasswordProtected", (asks_passcode || phone.state().locked).into()),
+        ("PasswordProtected", is_protected.into()),
         ("PhoneNumber", identity.phone_number.clone().into()),
         ("ProductName", "iPhone OS".into()),
         ("ProductType", identity.product_type.into()),
@@ -128,7 +131,7 @@ fn root(phone: &Phone) -> io::Result<Dictionary> {
         ("TimeIntervalSince1970", Value::Real(now)),
         ("TimeZone", "America/Los_Angeles".into()),
         ("TimeZoneOffsetFromUTC", Value::Real(-28_800.0)),
-        ("TrustedHostAttached", phone.state().pairing.hosts().next().is_some().into()),
+        ("TrustedHostAttached", is_trusting.into()),
         ("UniqueChipID", chip.into()),
         ("UniqueDeviceID", udid.into()),
         ("Uses24HourClock", false.into()),

@@ -21,20 +21,20 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
 
 /// Anything that can be read and written.
-pub trait Talk: Read + Write + Debug {}
+pub(crate) trait Talk: Read + Write + Debug {}
 impl<T: Read + Write + Debug> Talk for T {}
 
 /// A connection, in clear or not.
-pub type Link = Box<dyn Talk>;
+pub(crate) type Link = Box<dyn Talk>;
 
 /// What a host knows itself and the phone by.
 #[derive(Debug, Clone)]
-pub struct Identity {
-    pub host_id: String,
-    pub system_buid: String,
-    pub device_certificate: Vec<u8>,
-    pub host_certificate: Vec<u8>,
-    pub root_certificate: Vec<u8>,
+pub(crate) struct Identity {
+    pub(crate) host_id: String,
+    pub(crate) system_buid: String,
+    pub(crate) device_certificate: Vec<u8>,
+    pub(crate) host_certificate: Vec<u8>,
+    pub(crate) root_certificate: Vec<u8>,
 }
 
 struct Keys {
@@ -56,7 +56,7 @@ fn key(name: &str) -> PrivateKey {
 
 impl Identity {
     /// A new host that knows this phone's key.
-    pub fn new(phone: &Phone, name: &str) -> Identity {
+    pub(crate) fn new(phone: &Phone, name: &str) -> Identity {
         let pem = lockdown(phone, &request("GetValue", [("Key", "DevicePublicKey".into())]));
         let pem = pem["Value"].as_data().unwrap().to_vec();
         let text = String::from_utf8(pem).unwrap();
@@ -73,7 +73,7 @@ impl Identity {
     }
 
     /// The pairing record that a phone is shown.
-    pub fn record(&self) -> Dictionary {
+    pub(crate) fn record(&self) -> Dictionary {
         let pem = |der: &[u8]| Value::Data(pem(der).into_bytes());
         let mut record = Dictionary::new();
         record.insert("HostID".into(), self.host_id.clone().into());
@@ -85,14 +85,14 @@ impl Identity {
     }
 
     /// Asks once to be trusted.
-    pub fn pair(&self, phone: &Phone) -> Dictionary {
+    pub(crate) fn pair(&self, phone: &Phone) -> Dictionary {
         let mut options = Dictionary::new();
         options.insert("ExtendedPairingErrors".into(), true.into());
         lockdown(phone, &request("Pair", [("PairRecord", self.record().into()), ("PairingOptions", options.into())]))
     }
 
     /// A session at lockdown, which shows this certificate signed for by this key.
-    pub fn session_with(&self, phone: &Phone, shown: &[u8], key: &PrivateKey) -> io::Result<Session> {
+    pub(crate) fn session_with(&self, phone: &Phone, shown: &[u8], key: &PrivateKey) -> io::Result<Session> {
         let mut link = phone.connect(LOCKDOWN)?;
         let reply = ask(
             &mut link,
@@ -107,38 +107,38 @@ impl Identity {
     }
 
     /// A session at lockdown.
-    pub fn session(&self, phone: &Phone) -> io::Result<Session> {
+    pub(crate) fn session(&self, phone: &Phone) -> io::Result<Session> {
         self.session_with(phone, &self.host_certificate, &keys().host)
     }
 }
 
 /// The key of the root certificate.
-pub fn root_key() -> &'static PrivateKey {
+pub(crate) fn root_key() -> &'static PrivateKey {
     &keys().root
 }
 
 /// The key of the host's certificate.
-pub fn host_key() -> &'static PrivateKey {
+pub(crate) fn host_key() -> &'static PrivateKey {
     &keys().host
 }
 
 /// A session at lockdown.
 #[derive(Debug)]
-pub struct Session {
-    pub id: String,
-    pub link: StreamOwned<ClientConnection, UnixStream>,
+pub(crate) struct Session {
+    pub(crate) id: String,
+    pub(crate) link: StreamOwned<ClientConnection, UnixStream>,
     identity: Identity,
     phone: Phone,
 }
 
 impl Session {
     /// Asks lockdown something.
-    pub fn ask(&mut self, request: &Dictionary) -> Dictionary {
+    pub(crate) fn ask(&mut self, request: &Dictionary) -> Dictionary {
         ask(&mut self.link, request).unwrap()
     }
 
     /// Starts a service and shakes hands with it.
-    pub fn service(&mut self, name: &str) -> Link {
+    pub(crate) fn service(&mut self, name: &str) -> Link {
         let reply = self.ask(&request("StartService", [("Service", name.into())]));
         assert_eq!(reply.get("EnableServiceSSL"), Some(&true.into()), "{reply:?}");
         let link = self.phone.connect(port(&reply)).unwrap();
@@ -147,33 +147,33 @@ impl Session {
 }
 
 /// The port in an answer.
-pub fn port(reply: &Dictionary) -> u16 {
+pub(crate) fn port(reply: &Dictionary) -> u16 {
     reply["Port"].as_unsigned_integer().unwrap().try_into().unwrap()
 }
 
 /// Asks lockdown something on a connection of its own.
-pub fn lockdown(phone: &Phone, request: &Dictionary) -> Dictionary {
+pub(crate) fn lockdown(phone: &Phone, request: &Dictionary) -> Dictionary {
     ask(&mut phone.connect(LOCKDOWN).unwrap(), request).unwrap()
 }
 
 /// A request.
-pub fn request<const N: usize>(verb: &str, fields: [(&str, Value); N]) -> Dictionary {
+pub(crate) fn request<const N: usize>(verb: &str, fields: [(&str, Value); N]) -> Dictionary {
     message([("Request", verb.into())]).into_iter().chain(message(fields)).collect()
 }
 
 /// A message.
-pub fn message<const N: usize>(fields: [(&str, Value); N]) -> Dictionary {
+pub(crate) fn message<const N: usize>(fields: [(&str, Value); N]) -> Dictionary {
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// Sends a message and gives the answer.
-pub fn ask(link: &mut dyn Talk, request: &Dictionary) -> io::Result<Dictionary> {
+pub(crate) fn ask(link: &mut dyn Talk, request: &Dictionary) -> io::Result<Dictionary> {
     tell(link, request)?;
     hear(link)
 }
 
 /// Sends a message.
-pub fn tell(link: &mut dyn Talk, message: &Dictionary) -> io::Result<()> {
+pub(crate) fn tell(link: &mut dyn Talk, message: &Dictionary) -> io::Result<()> {
     let mut bytes = Vec::new();
     Value::Dictionary(message.clone()).to_writer_xml(&mut bytes).unwrap();
     link.write_all(&u32::try_from(bytes.len()).unwrap().to_be_bytes())?;
@@ -182,7 +182,7 @@ pub fn tell(link: &mut dyn Talk, message: &Dictionary) -> io::Result<()> {
 }
 
 /// Receives a message.
-pub fn hear(link: &mut dyn Talk) -> io::Result<Dictionary> {
+pub(crate) fn hear(link: &mut dyn Talk) -> io::Result<Dictionary> {
     let mut length = [0; 4];
     link.read_exact(&mut length)?;
     let mut bytes = vec![0; u32::from_be_bytes(length) as usize];
@@ -191,12 +191,12 @@ pub fn hear(link: &mut dyn Talk) -> io::Result<Dictionary> {
 }
 
 /// The name of the error in an answer.
-pub fn error(reply: &Dictionary) -> &str {
+pub(crate) fn error(reply: &Dictionary) -> &str {
     reply.get("Error").and_then(Value::as_string).unwrap_or("none")
 }
 
 /// Sends an AFC request and gives the operation, the data and the payload of the answer.
-pub fn afc(link: &mut dyn Talk, operation: u64, data: &[u8], payload: &[u8]) -> (u64, Vec<u8>) {
+pub(crate) fn afc(link: &mut dyn Talk, operation: u64, data: &[u8], payload: &[u8]) -> (u64, Vec<u8>) {
     let part = 40 + data.len() as u64;
     let mut packet = b"CFA6LPAA".to_vec();
     for field in [part + payload.len() as u64, part, 7, operation] {
