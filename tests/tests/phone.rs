@@ -418,3 +418,55 @@ fn a_password_whose_answer_was_lost_is_not_lost() {
     set(Encryption::Off { old: wanted("first") }).unwrap();
     assert_eq!(desk.phone.backup_password(), None);
 }
+
+#[test]
+fn a_phone_that_says_success_without_finishing_makes_no_second_date_out_of_the_first() {
+    let desk = Desk::with(encrypted());
+    let repository = create(MemoryStore::default());
+    desk.back_up(&repository, 1).unwrap();
+    desk.phone.a_day_passes().unwrap();
+    desk.phone.set_faults(Faults { lie_about_finish: true, ..Faults::default() });
+    desk.back_up(&repository, 2).unwrap_err();
+    assert_eq!(repository.snapshots().unwrap().entries.len(), 1);
+    desk.phone.set_faults(Faults::default());
+    desk.back_up(&repository, 3).unwrap();
+    desk.compare(&repository);
+}
+
+#[test]
+fn what_was_kept_locked_is_unlocked_when_the_password_is_known() {
+    let desk = Desk::with(encrypted());
+    let repository = create(MemoryStore::default());
+    let options = Options { spool: desk.spool(), volumes: vec![desk.scratch.path().into()], full: false };
+    let clock = || 1_700_000_000;
+    let locked =
+        phone::back_up(&repository, &desk.session().unwrap(), &options, Unlock::Without, &request(1, &clock), &Quiet).unwrap();
+    assert_eq!(locked.saved.snapshot.facts["apple.locked"], "yes");
+    desk.back_up(&repository, 2).unwrap();
+    desk.compare(&repository);
+}
+
+#[test]
+fn a_backup_that_breaks_again_and_again_is_gone_on_from_each_time() {
+    let desk = Desk::with(Config { contents: Contents::Medium, ..encrypted() });
+    let repository = create(MemoryStore::default());
+    let mut sent = 0;
+    for _ in 0..3 {
+        desk.phone.set_faults(Faults { pull_at_byte: Some(12_000_000), ..Faults::default() });
+        desk.back_up(&repository, 1).unwrap_err();
+        desk.phone.plug_cable();
+        sent += 12_000_000;
+    }
+    desk.phone.set_faults(Faults::default());
+    let last = desk.back_up(&repository, 2).unwrap();
+    desk.compare(&repository);
+    let all = last.saved.snapshot.bytes;
+    assert!(last.wire.bytes_in + sent < all * 5 / 4, "{} after {sent} of {all}", last.wire.bytes_in);
+    // And one that is to start over does.
+    let options = Options { spool: desk.spool(), volumes: vec![desk.scratch.path().into()], full: true };
+    let mut nobody = |_: &russet_backup::Ask<'_>| None;
+    let (session, clock) = (desk.session().unwrap(), || 1_700_000_000);
+    let full = phone::back_up(&repository, &session, &options, Unlock::Ask(&mut nobody), &request(3, &clock), &Quiet).unwrap();
+    assert!(full.wire.bytes_in > all * 9 / 10);
+    desk.compare(&repository);
+}

@@ -79,6 +79,14 @@ pub enum BackupError {
         /// Which phone.
         device: String,
     },
+    /// The phone's iOS is older than what this program backs up from a phone.
+    #[error("{device} has iOS {ios}, and russet backs up phones with iOS 10.2 or newer")]
+    TooOld {
+        /// Which phone.
+        device: String,
+        /// Its version.
+        ios: String,
+    },
     /// The phone became another one in the middle.
     #[error("the backup of {device} cannot be used: {what}")]
     PhoneChanged {

@@ -36,37 +36,50 @@ impl std::fmt::Debug for Unlock<'_> {
 }
 
 const PASSWORD: &str = "password";
-/// A password that was sent to a phone, which may have taken it or not.
-const NEXT_PASSWORD: &str = "password/next";
+/// Passwords that phones were told to take and may have taken: each under a name of its own, so that none is ever written over.
+const UNHEARD: &str = "password/next/";
 
 /// The name under which the password of one keybag is kept.
 fn password_of(keybag: &Keybag) -> String {
     format!("password/{}", hex(&keybag.kdf_fingerprint()))
 }
 
-/// Whether the repository knows a backup password of this device, of whatever date.
+/// Whether the repository knows a backup password that this device may have.
 pub fn knows_password(repository: &Repository, udid: &str) -> Result<bool> {
-    Ok(repository.secret(udid, PASSWORD)?.is_some())
+    Ok(newest_password(repository, udid)?.is_some() || !unheard_passwords(repository, udid)?.is_empty())
 }
 
-/// The newest password that the repository knows of this device.
+/// The newest password that this device is known to have had.
 pub fn newest_password(repository: &Repository, udid: &str) -> Result<Option<Zeroizing<String>>> {
     Ok(text(repository.secret(udid, PASSWORD)?))
 }
 
-/// Keeps a password before a phone is told to use it, so that no power cut can lose it.
-pub(crate) fn keep_next_password(repository: &Repository, udid: &str, password: &str, now: i64) -> Result<()> {
-    Ok(repository.keep_secrets(udid, &[(NEXT_PASSWORD, password.as_bytes())], now)?)
+/// Keeps a password before a phone is told to use it, so that no pulled cable and no power cut can lose it.
+pub(crate) fn keep_unheard_password(repository: &Repository, udid: &str, password: &str, now: i64) -> Result<()> {
+    let name = format!("{UNHEARD}{}", &blake3::hash(password.as_bytes()).to_hex()[..16]);
+    Ok(repository.keep_secrets(udid, &[(&name, password.as_bytes())], now)?)
 }
 
-/// A password that the phone may have taken although nobody heard its answer.
-pub(crate) fn next_password(repository: &Repository, udid: &str) -> Result<Option<Zeroizing<String>>> {
-    Ok(text(repository.secret(udid, NEXT_PASSWORD)?))
+/// The passwords that the phone may have taken although nobody heard its answer, the last one first.
+pub(crate) fn unheard_passwords(repository: &Repository, udid: &str) -> Result<Vec<Zeroizing<String>>> {
+    let kept = repository.secrets(udid, UNHEARD)?;
+    Ok(kept.into_iter().filter_map(|secret| text(Some(secret))).filter(|password| !password.is_empty()).collect())
 }
 
-/// The phone uses this password now.
+/// The phone is known to use this password now.
 pub(crate) fn keep_password(repository: &Repository, udid: &str, password: &str, now: i64) -> Result<()> {
-    Ok(repository.keep_secrets(udid, &[(PASSWORD, password.as_bytes())], now)?)
+    if newest_password(repository, udid)?.is_none_or(|known| *known != password) {
+        repository.keep_secrets(udid, &[(PASSWORD, password.as_bytes())], now)?;
+    }
+    Ok(())
+}
+
+/// The phone itself made this keybag just now, so the password that opened it is the one it has.
+pub(crate) fn keep_password_of(repository: &Repository, udid: &str, keybag: &Keybag, now: i64) -> Result<()> {
+    match text(repository.secret(udid, &password_of(keybag))?) {
+        Some(password) => keep_password(repository, udid, &password, now),
+        None => Ok(()),
+    }
 }
 
 fn text(secret: Option<Zeroizing<Vec<u8>>>) -> Option<Zeroizing<String>> {
@@ -118,15 +131,16 @@ pub(crate) fn class_keys(
         // A bag that cannot be derived from is damaged, which is another sentence than a wrong password.
         let kek = keybag.derive(password).map_err(|source| BackupError::Apple { path: "Manifest.plist".into(), source })?;
         let Ok(keys) = keybag.unlock(&kek) else { return Ok(None) };
-        let password = password.as_bytes();
-        let secrets = [(PASSWORD, password), (&password_of(keybag), password), (&kek_name, kek.expose())];
-        repository.keep_secrets(udid, &secrets, now)?;
+        let secrets = [(password_of(keybag), password.as_bytes()), (kek_name.clone(), &kek.expose()[..])];
+        repository.keep_secrets(udid, &secrets.each_ref().map(|(name, value)| (name.as_str(), *value)), now)?;
+        // An old folder may have an older password than the phone has now.
+        if newest_password(repository, udid)?.is_none() {
+            keep_password(repository, udid, password, now)?;
+        }
         Ok(Some(keys))
     };
-    for name in [PASSWORD, NEXT_PASSWORD] {
-        if let Some(known) = text(repository.secret(udid, name)?)
-            && let Some(keys) = try_password(&known)?
-        {
+    for known in newest_password(repository, udid)?.into_iter().chain(unheard_passwords(repository, udid)?) {
+        if let Some(keys) = try_password(&known)? {
             return Ok(Some(keys));
         }
     }

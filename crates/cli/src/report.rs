@@ -253,6 +253,12 @@ impl From<BackupError> for Failure {
             BackupError::PhoneBusy { .. } => {
                 (Code::Refused, Some("wait until the other run is done, and run the same command again"))
             }
+            BackupError::TooOld { .. } => (
+                Code::Refused,
+                Some(
+                    "back it up with Finder, iTunes or idevicebackup2, and give russet that folder: `russet backup --from FOLDER`",
+                ),
+            ),
             BackupError::PhoneUnfinished { .. } | BackupError::PhoneChanged { .. } => (
                 Code::Lied,
                 Some("no snapshot was made of it, and earlier ones are whole; restart the phone and run the same command again"),

@@ -362,18 +362,30 @@ impl Repository {
 
     /// The newest secret of this scope and name.
     pub fn secret(&self, scope: &str, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        let mut newest: Option<vault::Entry> = None;
+        Ok(self.newest(scope, |entry| entry == name)?.remove(name).map(|entry| entry.value))
+    }
+
+    /// The newest secrets of this scope whose names begin with `prefix`, the last written first.
+    pub fn secrets(&self, scope: &str, prefix: &str) -> Result<Vec<Zeroizing<Vec<u8>>>> {
+        let mut entries: Vec<_> = self.newest(scope, |name| name.starts_with(prefix))?.into_values().collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.written));
+        Ok(entries.into_iter().map(|entry| entry.value).collect())
+    }
+
+    /// The newest entry of every name that is wanted.
+    fn newest(&self, scope: &str, wanted: impl Fn(&str) -> bool) -> Result<BTreeMap<String, vault::Entry>> {
+        let mut newest: BTreeMap<String, vault::Entry> = BTreeMap::new();
         for (file, _) in self.store.list(names::VAULT)? {
             // A vault file that is damaged costs a question to the person, not the run.
             let Ok(bytes) = read_hashed(&*self.store, &file) else { continue };
             for entry in vault::open(&self.keys, &bytes).unwrap_or_default() {
-                let later = newest.as_ref().is_none_or(|n| n.written <= entry.written);
-                if entry.scope == scope && entry.name == name && later {
-                    newest = Some(entry);
+                let later = newest.get(&entry.name).is_none_or(|known| known.written <= entry.written);
+                if entry.scope == scope && wanted(&entry.name) && later {
+                    newest.insert(entry.name.clone(), entry);
                 }
             }
         }
-        Ok(newest.map(|entry| entry.value))
+        Ok(newest)
     }
 
     /// Marks a snapshot as one to keep, and says why; an empty reason takes the mark away.
@@ -383,27 +395,21 @@ impl Repository {
 
     /// The snapshots that are marked as ones to keep, by the hex of their names, and why.
     pub fn pins(&self) -> Result<BTreeMap<String, String>> {
-        let mut pins: BTreeMap<String, (i64, String)> = BTreeMap::new();
-        for (file, _) in self.store.list(names::VAULT)? {
-            let Ok(bytes) = read_hashed(&*self.store, &file) else { continue };
-            for entry in vault::open(&self.keys, &bytes).unwrap_or_default().into_iter().filter(|entry| entry.scope == PINS) {
-                let why = String::from_utf8_lossy(&entry.value).into_owned();
-                let pin = pins.entry(entry.name).or_insert((entry.written, String::new()));
-                if pin.0 <= entry.written {
-                    *pin = (entry.written, why);
-                }
-            }
-        }
-        Ok(pins.into_iter().map(|(name, (_, why))| (name, why)).filter(|(_, why)| !why.is_empty()).collect())
+        let why = |entry: vault::Entry| String::from_utf8_lossy(&entry.value).into_owned();
+        let pins = self.newest(PINS, |_| true)?.into_iter().map(|(name, entry)| (name, why(entry)));
+        Ok(pins.filter(|(_, why)| !why.is_empty()).collect())
     }
 
-    /// Keeps secrets of one scope.
+    /// Keeps secrets of one scope, in place of those of the same names.
     pub fn keep_secrets(&self, scope: &str, secrets: &[(&str, &[u8])], now: i64) -> Result<()> {
+        // Two writes in one second, or after a clock was set back, still have an order.
+        let known = self.newest(scope, |name| secrets.iter().any(|(new, _)| *new == name))?;
+        let written = known.values().map(|entry| entry.written.saturating_add(1)).fold(now, i64::max);
         let entry = |(name, value): &(&str, &[u8])| vault::Entry {
             scope: scope.into(),
             name: (*name).into(),
             value: Zeroizing::new(value.to_vec()),
-            written: now,
+            written,
         };
         let entries: Vec<_> = secrets.iter().map(entry).collect();
         put_hashed(&*self.store, names::VAULT, &vault::seal(&self.keys, &entries)?)?;

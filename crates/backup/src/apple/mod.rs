@@ -21,6 +21,7 @@ use russet_apple_format::mbdb::Mbdb;
 use russet_apple_format::{ClassKeys, Error as AppleError, FileKey, Keybag, ManifestIndex};
 use russet_repository::format::id::FileName;
 use russet_repository::format::snapshot::{Problem, ProblemKind, Severity, Source};
+use russet_repository::format::tree::Content;
 use russet_repository::{Draft, Meta, Phase, Progress, Repository, Saved, SnapshotEntry};
 
 use crate::source::{AppleFolder, Layout};
@@ -63,7 +64,15 @@ pub fn import(
     let problems = scan.unreadable.iter().map(unreadable).collect();
     let ready = Ready { folder, scan, keys, manifest, before, parent: parent.map(|parent| parent.name), problems };
     let from = BTreeMap::from([("source.path".to_owned(), folder.path.to_string_lossy().into_owned())]);
-    keep(draft, ready, from, request, progress)
+    let (root, meta) = match keep(&draft, ready, from, request, progress) {
+        Ok(kept) => kept,
+        Err(error) => {
+            // The first error is the one to tell; what was stored so far is found by the next run.
+            let _ = draft.give_up();
+            return Err(error);
+        }
+    };
+    Ok(draft.commit(root, meta)?)
 }
 
 /// A backup that was looked at and unlocked, and whose list of files is open.
@@ -79,19 +88,19 @@ pub(crate) struct Ready<'a> {
     pub(crate) problems: Vec<Problem>,
 }
 
-/// Stores every file of a backup, and then its snapshot.
+/// Stores every file of a backup; with what this gives the draft is committed.
 pub(crate) fn keep(
-    draft: Draft,
+    draft: &Draft,
     ready: Ready<'_>,
     from: BTreeMap<String, String>,
     request: &Request<'_>,
     progress: &dyn Progress,
-) -> Result<Saved> {
+) -> Result<(Content, Meta)> {
     let Ready { folder, scan, keys, manifest, before, parent, problems } = ready;
     let locked = folder.encrypted && keys.is_none();
     progress.phase(Phase::Storing, scan.files.len() as u64, scan.files.iter().map(|f| f.len).sum());
     let run = Run {
-        draft: &draft,
+        draft,
         scan: &scan,
         before: &before,
         keys: keys.as_ref(),
@@ -103,7 +112,7 @@ pub(crate) fn keep(
     };
     run.listed_files(folder.layout, manifest.as_ref())
         .and_then(|rest| run.other_files(rest, manifest_key(folder, keys.as_ref()).as_ref()))
-        .map_err(|error| error.caused_in(&draft))?;
+        .map_err(|error| error.caused_in(draft))?;
     run.watch(folder)?;
     drop(manifest);
 
@@ -113,7 +122,7 @@ pub(crate) fn keep(
     problems.sort_by(|a, b| (b.severity, a.kind, &a.path, &a.detail).cmp(&(a.severity, b.kind, &b.path, &b.detail)));
     problems.dedup();
     let (files, bytes) = (nodes.len() as u64, run.bytes.into_inner());
-    let root = store_tree(&draft, &scan, nodes).map_err(|error| error.caused_in(&draft))?;
+    let root = store_tree(draft, &scan, nodes).map_err(|error| error.caused_in(draft))?;
     let mut facts = facts(folder, locked, request);
     facts.extend(from);
     let meta = Meta {
@@ -126,7 +135,7 @@ pub(crate) fn keep(
         facts,
         problems,
     };
-    Ok(draft.commit(root, meta)?)
+    Ok((root, meta))
 }
 
 fn into_inner<T>(mutex: Mutex<T>) -> T {

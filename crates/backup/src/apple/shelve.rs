@@ -34,13 +34,17 @@ pub(crate) struct Before {
 }
 
 impl Before {
-    pub(crate) fn load(draft: &Draft, snapshot: &Snapshot) -> Result<Before> {
-        let mut before = Before::default();
+    /// What was wrong, and no files: for a source that knows itself what has not changed.
+    pub(crate) fn problems_of(snapshot: &Snapshot) -> Before {
         let mut problems: HashMap<String, Vec<Problem>> = HashMap::new();
         for problem in &snapshot.problems {
             problems.entry(problem.path.clone()).or_default().push(problem.clone());
         }
-        before.problems = Mutex::new(problems);
+        Before { problems: Mutex::new(problems), ..Before::default() }
+    }
+
+    pub(crate) fn load(draft: &Draft, snapshot: &Snapshot) -> Result<Before> {
+        let mut before = Before::problems_of(snapshot);
         // A last snapshot that is damaged costs reading everything, not the run.
         for node in draft.reader().nodes(&snapshot.root).unwrap_or_default() {
             match &node.kind {
@@ -75,6 +79,17 @@ pub(crate) struct Run<'a> {
 struct Job {
     row: Row,
     file: usize,
+}
+
+/// Reads the record of a row.
+type Parse<'a> = dyn Fn(&Row) -> russet_apple_format::Result<russet_apple_format::MbFile> + Sync + 'a;
+
+/// What the manifest says of a file.
+#[derive(Default)]
+struct Claims {
+    key: Option<FileKey>,
+    digest: Option<[u8; 20]>,
+    claimed: Option<u64>,
 }
 
 impl Run<'_> {
@@ -135,12 +150,7 @@ impl Run<'_> {
     }
 
     /// Stores one file that the manifest names.
-    fn listed_file(
-        &self,
-        job: &Job,
-        parse: &(dyn Fn(&Row) -> russet_apple_format::Result<russet_apple_format::MbFile> + Sync),
-        buffer: &mut Vec<u8>,
-    ) -> Result<()> {
+    fn listed_file(&self, job: &Job, parse: &Parse<'_>, buffer: &mut Vec<u8>) -> Result<()> {
         let (row, file) = (&job.row, &self.scan.files[job.file]);
         let record = fingerprint(row);
         let path = shown(row);
@@ -148,28 +158,53 @@ impl Run<'_> {
             // What was wrong with it still is.
             let old = self.before.problems.lock().unwrap_or_else(|e| e.into_inner()).remove(&path);
             self.problems.lock().unwrap_or_else(|e| e.into_inner()).extend(old.into_iter().flatten());
+            if let Place::Kept(kept) = &file.place
+                && kept.record != Some(record)
+            {
+                self.judge_kept(&node, file, row, parse, &path);
+            }
             self.done(file, node, file.len);
             return Ok(());
         }
-        let (mut key, mut digest, mut claimed) = (None, None, None);
-        match parse(row) {
-            Ok(record) => {
-                claimed = Some(record.size);
-                digest = record.digest.as_deref().and_then(|d| <[u8; 20]>::try_from(d).ok());
-                if let (Some(keys), Some(wrapped)) = (self.keys, record.usable_key()) {
-                    match keys.unwrap(wrapped) {
-                        Ok(unwrapped) => key = Some(unwrapped),
-                        Err(error) => self.problem(ProblemKind::NoKey, Severity::Loss, path.clone(), error.to_string()),
-                    }
-                }
-            }
-            Err(error) => self.problem(ProblemKind::BadRecord, Severity::Loss, path.clone(), error.to_string()),
-        }
+        let Claims { key, digest, claimed } = self.claims(row, parse, &path);
         let Some(mut node) = self.read(file, key.as_ref(), digest, &path, buffer)? else { return Ok(()) };
         node.record = Some(record);
         self.judge(&node, file, key.is_some(), claimed, &path);
         self.done(file, node, 0);
         Ok(())
+    }
+
+    /// What the manifest says of a file.
+    fn claims(&self, row: &Row, parse: &Parse<'_>, path: &str) -> Claims {
+        let mut claims = Claims::default();
+        match parse(row) {
+            Ok(record) => {
+                claims.claimed = Some(record.size);
+                claims.digest = record.digest.as_deref().and_then(|d| <[u8; 20]>::try_from(d).ok());
+                if let (Some(keys), Some(wrapped)) = (self.keys, record.usable_key()) {
+                    match keys.unwrap(wrapped) {
+                        Ok(unwrapped) => claims.key = Some(unwrapped),
+                        Err(error) => self.problem(ProblemKind::NoKey, Severity::Loss, path.into(), error.to_string()),
+                    }
+                }
+            }
+            Err(error) => self.problem(ProblemKind::BadRecord, Severity::Loss, path.into(), error.to_string()),
+        }
+        claims
+    }
+
+    /// A phone may say something new of a file that it did not send again; it must still be the key that opens what is here.
+    fn judge_kept(&self, node: &Node, file: &Scanned, row: &Row, parse: &Parse<'_>, path: &str) {
+        let Claims { key, claimed, .. } = self.claims(row, parse, path);
+        let had = match &node.layer {
+            Some(Layer::Peeled { key, .. } | Layer::Locked { key }) => Some(key),
+            None => None,
+        };
+        if self.keys.is_some() && key.as_ref().map(FileKey::expose) != had {
+            let detail = "the phone gave it another key and did not send it again".to_owned();
+            self.problem(ProblemKind::NoKey, Severity::Loss, path.into(), detail);
+        }
+        self.judge(node, file, key.is_some(), claimed, path);
     }
 
     /// Says what is odd about a stored file.

@@ -11,7 +11,7 @@ use super::host::{ArchiveHost, Arrivals};
 use super::storing::Storing;
 use super::tree::Folder;
 use super::{Watch, talk};
-use crate::unlock::{keep_next_password, keep_password, next_password};
+use crate::unlock::{keep_password, keep_unheard_password, newest_password, unheard_passwords};
 use crate::{BackupError, Result};
 
 /// What becomes of the phone's backup password.
@@ -59,10 +59,15 @@ pub fn set_encryption(
         Encryption::Off { old } => (Some(old), None),
         Encryption::Change { old, new } => (Some(old), Some(new)),
     };
-    // The answer to the last change may have been lost on its way: then the phone has the password that was kept before it was told.
-    let unheard = next_password(repository, &udid)?.filter(|next| old.is_some_and(|old| **old != **next));
+    // The answer to the last change may have been lost on its way: then the phone has a password that was kept before it was told.
+    let known = newest_password(repository, &udid)?;
+    let others = match old.zip(known.as_ref()) {
+        // Whoever names another password than the one that is kept means that one.
+        Some((old, known)) if **old == **known => unheard_passwords(repository, &udid)?,
+        _ => Vec::new(),
+    };
     if let Some(new) = new {
-        keep_next_password(repository, &udid, new, now)?;
+        keep_unheard_password(repository, &udid, new, now)?;
     }
     let ask = |old: Option<&Zeroizing<String>>| {
         let draft = repository.draft()?;
@@ -79,12 +84,14 @@ pub fn set_encryption(
         };
         talk(session, &PhoneAsk::ChangePassword { old: old.cloned(), new: new.cloned() }, &mut host, watch)
     };
-    match ask(old) {
-        Err(BackupError::Device(error)) if error.answer() == Some(AnswerKind::Password) && unheard.is_some() => {
-            ask(unheard.as_ref())?
+    let mut outcome = ask(old);
+    for other in others.iter().filter(|other| old.is_some_and(|old| *old != **other)) {
+        match &outcome {
+            Err(BackupError::Device(error)) if error.answer() == Some(AnswerKind::Password) => outcome = ask(Some(other)),
+            _ => break,
         }
-        other => other?,
-    };
+    }
+    outcome?;
     match new {
         Some(new) => keep_password(repository, &udid, new, now),
         None => Ok(()),

@@ -4,8 +4,6 @@ use russet_device::Facts;
 use russet_repository::format::snapshot::{Snapshot, Source};
 use russet_repository::{Repository, Saved, SnapshotEntry};
 
-use crate::Result;
-
 /// Below this charge, in percent, a phone that is not charging may go off in the middle.
 const LOW_BATTERY: u8 = 20;
 /// A phone stages copies of its databases while it is backed up.
@@ -116,26 +114,21 @@ pub fn before_restore(snapshot: &Snapshot, facts: &Facts) -> Vec<Obstacle> {
 }
 
 /// What the new snapshot says beside the last one. The last before a new iOS is pinned.
-pub(crate) fn after_backup(
-    repository: &Repository,
-    parent: Option<&SnapshotEntry>,
-    saved: &Saved,
-    now: i64,
-) -> Result<Vec<Remark>> {
-    let Some(parent) = parent else { return Ok(Vec::new()) };
+pub(crate) fn after_backup(repository: &Repository, parent: Option<&SnapshotEntry>, saved: &Saved, now: i64) -> Vec<Remark> {
+    let Some(parent) = parent else { return Vec::new() };
     let mut remarks = Vec::new();
     let ios = |snapshot: &Snapshot| snapshot.facts.get("device.ios").cloned();
     if let (Some(from), Some(to)) = (ios(&parent.snapshot), ios(&saved.snapshot))
         && is_newer(&to, &from)
     {
-        repository.pin(parent.name, &format!("the last before iOS {to}"), now)?;
-        remarks.push(Remark::NewIos { from, to, pinned: true });
+        let pinned = repository.pin(parent.name, &format!("the last before iOS {to}"), now).is_ok();
+        remarks.push(Remark::NewIos { from, to, pinned });
     }
     let (before, now) = (parent.snapshot.bytes, saved.snapshot.bytes);
     if now < before - before / 10 * 3 {
         remarks.push(Remark::Shrunk { from: before, to: now });
     }
-    Ok(remarks)
+    remarks
 }
 
 fn low_battery(facts: &Facts) -> Option<u8> {
@@ -143,7 +136,7 @@ fn low_battery(facts: &Facts) -> Option<u8> {
 }
 
 /// Whether one version is newer than another: by its numbers, from the left.
-fn is_newer(one: &str, than: &str) -> bool {
+pub(crate) fn is_newer(one: &str, than: &str) -> bool {
     let numbers = |version: &str| -> Vec<u32> { version.split('.').map(|part| part.parse().unwrap_or(0)).collect() };
     let (mut one, mut than) = (numbers(one), numbers(than));
     let len = one.len().max(than.len());

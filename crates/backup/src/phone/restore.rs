@@ -41,11 +41,7 @@ pub fn restore(
     }
     let source = snapshot.facts.get("device.udid").cloned().unwrap_or_default();
     let draft = repository.draft()?;
-    let mut inner = |node: &russet_repository::format::tree::Node| match &node.kind {
-        russet_repository::format::tree::NodeKind::Directory(content) => draft.reader().nodes(content),
-        _ => Ok(Vec::new()),
-    };
-    let tree = draft.reader().nodes(&snapshot.root).and_then(|nodes| Folder::of_nodes(nodes, &mut inner))?;
+    let tree = Folder::of_snapshot(draft.reader(), &snapshot.root, &|_| true)?;
     let mut host = ArchiveHost {
         tree: Folder::default(),
         draft: &draft,

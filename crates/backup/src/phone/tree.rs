@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use russet_device::BackupPath;
-use russet_repository::format::tree::{Node, NodeKind};
+use russet_repository::format::tree::{Content, Node, NodeKind};
+use russet_repository::{Reader, RepositoryError};
 
 use crate::apple::place::Place;
 use crate::apple::scan::{Scan, Scanned, ScannedFolder};
@@ -147,13 +148,13 @@ impl Folder {
         Ok(replaced)
     }
 
-    /// Adds what a snapshot holds: `nodes` of a directory, and for each of its directories those in it.
-    pub(crate) fn of_nodes<E>(nodes: Vec<Node>, inner: &mut dyn FnMut(&Node) -> Result<Vec<Node>, E>) -> Result<Folder, E> {
+    /// What a snapshot holds, as far as it is to be shown.
+    pub(crate) fn of_snapshot(reader: &Reader, root: &Content, shown: &dyn Fn(&Node) -> bool) -> Result<Folder, RepositoryError> {
         let mut folder = Folder::default();
-        for node in nodes {
+        for node in reader.nodes(root)?.into_iter().filter(|node| shown(node)) {
             let name = node.name.clone().into_boxed_slice();
             let item = match &node.kind {
-                NodeKind::Directory(_) => Item::Folder(Folder::of_nodes(inner(&node)?, inner)?),
+                NodeKind::Directory(inner) => Item::Folder(Folder::of_snapshot(reader, inner, shown)?),
                 NodeKind::File(_) => Item::File(FileItem::kept(node)),
                 _ => Item::Other(Box::new(node)),
             };
