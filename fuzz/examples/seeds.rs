@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use plist::{Dictionary, Value};
 use rusqlite::{Connection, MAIN_DB};
 use russet_apple_format::keybag::NewKeybag;
 use russet_apple_format::row::file_id_text;
 use russet_apple_format::{FileKey, Kek, Keybag, ManifestIndex, MbFile, Row, mbdb};
+use russet_device::{Address, Hub, HubOptions, RawUsb};
 use russet_format::condemned::Condemned;
 use russet_format::config::Config;
 use russet_format::id::{ChunkId, FileName};
@@ -21,6 +23,7 @@ use russet_format::write::Writer;
 use russet_format::{Kind, seal, vault};
 use russet_fuzz::repository::KEYS;
 use russet_specimen::{Layout, Specimen};
+use russet_virtual_phone::{Config as PhoneConfig, Phone, UsbmuxdServer};
 use zeroize::Zeroizing;
 
 /// An example may fail in any way.
@@ -28,7 +31,8 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> Outcome {
     repository()?;
-    apple()
+    apple()?;
+    device()
 }
 
 /// Writes one seed and shows it to its target.
@@ -178,6 +182,92 @@ fn apple() -> Outcome {
         CREATE TABLE w (a PRIMARY KEY, b) WITHOUT ROWID; INSERT INTO w SELECT * FROM t; DELETE FROM t WHERE a = 'one'",
         )?,
     )
+}
+
+fn device() -> Outcome {
+    let udid = "00008120-000A1B2C3D4E5F60";
+    let dictionary = |entries: &[(&str, Value)]| -> Value {
+        entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect::<Dictionary>().into()
+    };
+    let nothing = || Value::from("___EmptyParameterString___");
+    let conversation = [
+        vec!["DLMessageVersionExchange".into(), 400.into(), 0.into()],
+        vec!["DLMessageDeviceReady".into()],
+        vec!["DLMessageGetFreeDiskSpace".into(), nothing()],
+        vec!["DLContentsOfDirectory".into(), udid.into(), dictionary(&[])],
+        vec!["DLMessageUploadFiles".into(), dictionary(&[("BackupTotalSize", 77.into())]), 12.5.into(), 0.into()],
+        vec!["DLMessageMoveItems".into(), dictionary(&[("a/Snapshot/b", "a/b".into())]), dictionary(&[]), 99.0.into()],
+        vec!["DLMessageProcessMessage".into(), dictionary(&[("ErrorCode", 0.into()), ("MessageName", "Response".into())])],
+        vec!["DLMessageDisconnect".into(), nothing()],
+    ];
+    let mut all = Vec::new();
+    for parts in conversation {
+        let is_upload = parts[0] == "DLMessageUploadFiles".into();
+        let mut message = Vec::new();
+        Value::Array(parts).to_writer_binary(&mut message)?;
+        let message = [&(message.len() as u32).to_be_bytes()[..], &message].concat();
+        if all.is_empty() {
+            seed("device_link", "one", &message)?;
+        }
+        all.extend(message);
+        if is_upload {
+            all.extend(b"\0\0\0\x02/x\0\0\0\x03a/b\0\0\0\x06\x0c12345\0\0\0\x01\0");
+            all.extend(b"\0\0\0\x02/y\0\0\0\x03a/c\0\0\0\x08\x06no file\0\0\0\0");
+        }
+    }
+    // With the files it is still understood to its end.
+    assert_eq!(russet_device::read_message(&all)?, 8);
+    seed("device_link", "conversation", &all)?;
+
+    let facts = dictionary(&[("DeviceName", "Robin\u{2019}s iPhone".into()), ("BatteryCurrentCapacity", 42.into())]);
+    let phone = dictionary(&[("SerialNumber", udid.into()), ("ConnectionType", "USB".into()), ("DeviceID", 7.into())]);
+    let attached = dictionary(&[("DeviceID", 7.into()), ("MessageType", "Attached".into()), ("Properties", phone)]);
+    for (target, name, message) in [
+        ("lockdown", "value", dictionary(&[("Request", "GetValue".into()), ("Value", facts)])),
+        ("lockdown", "error", dictionary(&[("Request", "StartSession".into()), ("Error", "PasswordProtected".into())])),
+        ("lockdown", "data", dictionary(&[("pngData", Value::Data(b"\x89PNG".to_vec())), ("IsDemotedApp", false.into())])),
+        ("usbmuxd", "devices", dictionary(&[("DeviceList", Value::Array(vec![attached]))])),
+        ("usbmuxd", "result", dictionary(&[("MessageType", "Result".into()), ("Number", 3.into())])),
+        ("usbmuxd", "record", dictionary(&[("PairRecordData", Value::Data(b"<plist/>".to_vec()))])),
+    ] {
+        let (mut xml, mut binary) = (Vec::new(), Vec::new());
+        message.to_writer_xml(&mut xml)?;
+        message.to_writer_binary(&mut binary)?;
+        seed(target, &format!("{name}-xml"), &xml)?;
+        seed(target, name, &binary)?;
+    }
+    seed("lockdown", "stray", b"<plist><dict><key>DeviceName</key><string>a\x07b</string></dict></plist>")?;
+
+    let record = pairing_record()?;
+    russet_device::check_record(&record)?;
+    seed("pairing_record", "xml", &record)?;
+    let mut binary = Vec::new();
+    Value::from_reader(std::io::Cursor::new(&record))?.to_writer_binary(&mut binary)?;
+    seed("pairing_record", "binary", &binary)?;
+    for (name, path) in [("file", "/Snapshot/00/ab"), ("folder", "/"), ("copy", "-20240101-000000/Manifest.db"), ("out", "/../x")]
+    {
+        seed("backup_path", name, format!("{udid}{path}").as_bytes())?;
+    }
+    seed("backup_path", "drive", b"C:/x")
+}
+
+/// A record of a phone that was just paired.
+fn pairing_record() -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let (socket, kept) = (folder.path().join("usbmuxd"), folder.path().join("kept"));
+    let usbmuxd = UsbmuxdServer::unix(&socket, vec![Phone::new(PhoneConfig::default())?])?;
+    usbmuxd.keep_records_in(&kept)?;
+    let hub = Hub::open(HubOptions {
+        usbmuxd: Some(Address::Unix(socket)),
+        raw_usb: RawUsb::Never,
+        records: folder.path().join("records"),
+        label: "russet".to_owned(),
+        host_name: "fuzz".to_owned(),
+    })?;
+    let patience = Duration::from_secs(60);
+    let phone = hub.wait_for(None, patience, &|| false)?;
+    hub.pair(&phone, &mut |_| {}, patience, &|| false)?;
+    Ok(fs::read(kept.join(format!("{}.plist", phone.udid)))?)
 }
 
 /// A bag whose keys open with the key that the target has, without derivation.

@@ -4,6 +4,7 @@
 //! out must be the same: to the byte where the form is strict, and as a value where it is not.
 
 pub mod apple;
+pub mod device;
 pub mod repository;
 
 /// The functions by the name of their target.
@@ -23,4 +24,9 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("mbdb", apple::mbdb),
     ("manifest_db", apple::manifest_db),
     ("sqlite_check", apple::sqlite_check),
+    ("device_link", device::device_link),
+    ("lockdown", device::lockdown),
+    ("usbmuxd", device::usbmuxd),
+    ("pairing_record", device::pairing_record),
+    ("backup_path", device::backup_path),
 ];

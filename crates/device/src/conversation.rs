@@ -10,6 +10,7 @@ use plist::{Dictionary, Value};
 use zeroize::Zeroizing;
 
 use crate::device_link::{DeviceLink, End, NOTHING, lied};
+use crate::facts::clean;
 use crate::services::Notice;
 use crate::stream::Link;
 use crate::{BackupPath, DeviceError, EntryKind, Host, HostError, Result};
@@ -19,6 +20,8 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(45 * 60);
 const SECOND: Duration = Duration::from_secs(1);
 /// What whoever reads a report can take in.
 const MOST_WARNINGS: usize = 1_000;
+/// No text of a phone is told at greater length, in characters.
+const LONGEST_TEXT: usize = 1_000;
 
 /// What a phone is asked to do.
 pub enum Ask {
@@ -220,27 +223,36 @@ pub(crate) fn hold(
     wire.send(process(request(udid, ask)))?;
     watch.event(Event::Connected);
     wire.during = "it prepared";
-    let mut talk = Talk { wire, host, watch, own: own_folders(udid, ask), lie: None, warnings: Vec::new(), has_moved: false };
-    let answer = loop {
-        let (name, parts) = talk.wire.receive()?;
-        match name.as_str() {
-            "DLMessageProcessMessage" => break parts.into_iter().next().and_then(Value::into_dictionary).unwrap_or_default(),
-            "DLMessageDisconnect" => return Err(ended(parts.first())),
-            "DLMessagePing" => {}
-            name => talk.serve(name, &parts)?,
-        }
+    let mut talk = Talk {
+        wire,
+        host,
+        watch,
+        own: own_folders(udid, ask),
+        may_miss_files: matches!(ask, Ask::Backup { .. }),
+        lie: None,
+        failed: None,
+        warnings: Vec::new(),
+        has_moved: false,
+    };
+    let answer = match talk.until_answered() {
+        // A phone may hang up over what failed here, and that is told below.
+        Err(DeviceError::Unplugged { .. } | DeviceError::Refused { .. }) if talk.failed.is_some() => Dictionary::new(),
+        answer => answer?,
     };
     // A phone that restarts hangs up at once, and what it said counts.
     let _ = talk.wire.send(vec!["DLMessageDisconnect".into(), NOTHING.into()]);
     if let Some(what) = talk.lie {
         return Err(lied(what));
     }
+    if let Some(error) = talk.failed {
+        return Err(DeviceError::Host(Box::new(error)));
+    }
     let number = |key: &str| answer.get(key).and_then(signed);
     match number("ErrorCode") {
         Some(0) => {}
         Some(code) => {
             let text = answer.get("ErrorDescription").and_then(Value::as_string).unwrap_or("no reason given");
-            return Err(DeviceError::Answer { code, text: printable(text) });
+            return Err(DeviceError::Answer { code, text: clean(text, LONGEST_TEXT) });
         }
         None => return Err(lied("its answer has no code")),
     }
@@ -254,12 +266,12 @@ fn greet(wire: &mut DeviceLink<'_>) -> Result<()> {
     let (name, parts) = wire.receive()?;
     let major = parts.first().and_then(signed);
     let (Some(major @ 100..=499), "DLMessageVersionExchange") = (major, name.as_str()) else {
-        return Err(lied(format!("it greeted with {}", printable(&name))));
+        return Err(lied(format!("it greeted with {}", clean(&name, LONGEST_TEXT))));
     };
     wire.send(vec!["DLMessageVersionExchange".into(), "DLVersionsOk".into(), major.into()])?;
     let (name, _) = wire.receive()?;
     if name != "DLMessageDeviceReady" {
-        return Err(lied(format!("it said {} instead of being ready", printable(&name))));
+        return Err(lied(format!("it said {} instead of being ready", clean(&name, LONGEST_TEXT))));
     }
     let mut hello = Dictionary::new();
     hello.insert("MessageName".into(), "Hello".into());
@@ -277,7 +289,7 @@ fn greet(wire: &mut DeviceLink<'_>) -> Result<()> {
 /// A phone that hangs up instead of answering. It may say why.
 fn ended(text: Option<&Value>) -> DeviceError {
     match text.and_then(Value::as_string).filter(|text| !text.is_empty() && *text != NOTHING) {
-        Some(text) => DeviceError::Refused { what: "to go on".into(), error: printable(text) },
+        Some(text) => DeviceError::Refused { what: "to go on".into(), error: clean(text, LONGEST_TEXT) },
         None => DeviceError::Unplugged { during: "it was to answer" },
     }
 }
@@ -343,14 +355,33 @@ struct Talk<'t, 'a> {
     watch: &'t dyn Watch,
     /// Names of the folders that the phone has a right to.
     own: Vec<String>,
+    /// Whether the phone, told that it cannot have a file, may do without it: a backup is made anew, a restore is not whole.
+    may_miss_files: bool,
     /// The first thing that the phone did against the rules.
     lie: Option<String>,
+    /// The first thing that failed on this computer. The phone was told, and may say success all the same.
+    failed: Option<HostError>,
     warnings: Vec<(String, String)>,
     /// Whether the phone has put what it sent in its place.
     has_moved: bool,
 }
 
 impl Talk<'_, '_> {
+    /// Serves the phone until it has answered what it was asked.
+    fn until_answered(&mut self) -> Result<Dictionary> {
+        loop {
+            let (name, parts) = self.wire.receive()?;
+            match name.as_str() {
+                "DLMessageProcessMessage" => {
+                    return Ok(parts.into_iter().next().and_then(Value::into_dictionary).unwrap_or_default());
+                }
+                "DLMessageDisconnect" => return Err(ended(parts.first())),
+                "DLMessagePing" => {}
+                name => self.serve(name, &parts)?,
+            }
+        }
+    }
+
     /// Does what the phone asks, and answers.
     fn serve(&mut self, name: &str, parts: &[Value]) -> Result<()> {
         match name {
@@ -416,7 +447,14 @@ impl Talk<'_, '_> {
         if let HostError::Fatal(error) = error {
             return Err(DeviceError::Host(error));
         }
+        self.remember(error);
         self.wire.answer(code, &text, Dictionary::new().into())
+    }
+
+    fn remember(&mut self, error: HostError) {
+        if self.failed.is_none() && matches!(error, HostError::Io(_) | HostError::NoSpace) {
+            self.failed = Some(error);
+        }
     }
 
     fn progress(&mut self, value: Option<&Value>) {
@@ -442,7 +480,7 @@ impl Talk<'_, '_> {
             Ok(path) => format!("{path} is in no folder of this phone"),
             Err(bad) => bad.to_string(),
         };
-        let bad = printable(&bad);
+        let bad = clean(&bad, LONGEST_TEXT);
         self.lie.get_or_insert_with(|| bad.clone());
         Err(HostError::Refused(bad))
     }
@@ -509,16 +547,18 @@ impl Talk<'_, '_> {
                 Ok(sent) => match sent? {
                     Ok(()) => continue,
                     // What was sent of it ended with the error already.
-                    Err(error) => {
-                        failed.insert(name.to_owned(), told(&HostError::Io(error)));
-                        continue;
-                    }
+                    Err(error) => HostError::Io(error),
                 },
                 Err(HostError::Fatal(error)) => return Err(DeviceError::Host(error)),
-                Err(error) => error,
+                Err(error) => {
+                    self.wire.refuse_file(name, &error.to_string())?;
+                    error
+                }
             };
-            self.wire.refuse_file(name, &error.to_string())?;
             failed.insert(name.to_owned(), told(&error));
+            if !self.may_miss_files {
+                self.remember(error);
+            }
         }
         self.wire.end_files()?;
         if self.wire.stats.files_out > before {
@@ -551,7 +591,7 @@ impl Talk<'_, '_> {
             if let End::Error(why) = end
                 && self.warnings.len() < MOST_WARNINGS
             {
-                self.warnings.push((printable(&on_phone), printable(&why)));
+                self.warnings.push((clean(&on_phone, LONGEST_TEXT), clean(&why, LONGEST_TEXT)));
             }
         }
         self.watch.event(Event::Receiving { files: self.wire.stats.files_in, bytes: self.wire.stats.bytes_in });
@@ -580,12 +620,8 @@ fn unsigned(value: &Value) -> Option<u64> {
     signed(value).and_then(|number| u64::try_from(number).ok())
 }
 
-/// A phone's words, without what would command a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1_000).collect()
-}
-
-/// The bytes of one message, read as this crate reads them; for whoever throws foreign bytes at it.
+/// How many messages these bytes are, with the files between them, read as this crate reads them; for whoever throws foreign bytes at
+/// it.
 #[doc(hidden)]
 pub fn read_message(bytes: &[u8]) -> io::Result<usize> {
     struct Once<'b>(&'b [u8]);
@@ -611,8 +647,15 @@ pub fn read_message(bytes: &[u8]) -> io::Result<usize> {
     let mut pulse = |_, _: &WireStats| Ok(());
     let mut wire = DeviceLink::new(&mut once, &mut pulse).map_err(io::Error::other)?;
     let mut messages = 0;
-    while wire.receive().is_ok() {
+    while let Ok((name, _)) = wire.receive() {
         messages += 1;
+        let mut files = name == "DLMessageUploadFiles";
+        while files && matches!(wire.name(), Ok(Some(_))) && matches!(wire.name(), Ok(Some(_))) {
+            let mut incoming = wire.incoming();
+            // An error of it is one of the end, too.
+            let _ = io::copy(&mut incoming, &mut io::sink());
+            files = incoming.finish().is_ok();
+        }
     }
     Ok(messages)
 }

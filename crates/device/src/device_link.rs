@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use plist::Value;
 use russet_apple_format::property_list::read_value;
+use zeroize::Zeroizing;
 
 use crate::stream::Link;
+use crate::stream::messages::wipe;
 use crate::{DeviceError, Result, WireStats};
 
 /// What is written where there is no text.
@@ -20,6 +22,8 @@ const LONGEST_MESSAGE: usize = 64 << 20;
 const LONGEST_NAME: usize = 4096;
 /// An error's text is kept up to here.
 const LONGEST_TEXT: usize = 4096;
+/// A message with a password is no longer: a buffer that grows leaves parts of it behind in memory.
+const USUAL_MESSAGE: usize = 4096;
 const BUFFER: usize = 512 << 10;
 const TICK: Duration = Duration::from_millis(200);
 /// The backup agent of a phone buffers whole frames, and is killed for memory if they are large: Apple's own hosts send these.
@@ -92,11 +96,14 @@ impl<'a> DeviceLink<'a> {
         }
     }
 
+    /// Sends a message. It may hold passwords, so it is wiped, and so is what it was encoded to.
     pub(crate) fn send(&mut self, message: Vec<Value>) -> Result<()> {
-        let mut bytes = vec![0; 4];
-        Value::Array(message)
-            .to_writer_binary(&mut bytes)
-            .map_err(|error| DeviceError::Io { what: "a message to the phone".into(), source: io::Error::other(error) })?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL_MESSAGE));
+        bytes.extend([0; 4]);
+        let mut message = Value::Array(message);
+        let encoded = message.to_writer_binary(&mut *bytes);
+        wipe(&mut message);
+        encoded.map_err(|error| DeviceError::Io { what: "a message to the phone".into(), source: io::Error::other(error) })?;
         let len = u32::try_from(bytes.len() - 4).expect("no message of ours is that long");
         bytes[..4].copy_from_slice(&len.to_be_bytes());
         self.stats.messages += 1;

@@ -9,7 +9,7 @@ use crate::session::lockdown::Lockdown;
 use crate::stream::Link;
 
 /// No text that a phone gives about itself is longer, in characters.
-const LONGEST_TEXT: usize = 200;
+pub(crate) const LONGEST_TEXT: usize = 200;
 
 /// What a phone says about itself. Its texts are its own words, without control characters and of bounded length.
 #[derive(Debug, Clone)]
@@ -71,7 +71,9 @@ impl Facts {
     /// Asks a phone. `paired` says that it is asked within a session.
     pub(crate) fn ask<L: Link>(lockdown: &mut Lockdown<L>, udid: &str, paired: bool) -> Result<Facts> {
         let root = lockdown.domain("")?;
-        let string = |key: &str| root.get(key).and_then(Value::as_string).map(clean).filter(|text| !text.is_empty());
+        let string = |key: &str| {
+            root.get(key).and_then(Value::as_string).map(|text| clean(text, LONGEST_TEXT)).filter(|text| !text.is_empty())
+        };
         let model = string("ProductType").unwrap_or_default();
         let mut facts = Facts {
             udid: udid.to_owned(),
@@ -104,9 +106,7 @@ impl Facts {
 
     /// Asks for what is told in a session only.
     fn ask_further<L: Link>(&mut self, lockdown: &mut Lockdown<L>) -> Result<()> {
-        // A phone that never had a backup password has no such key.
-        let will_encrypt = lockdown.value("com.apple.mobile.backup", "WillEncrypt")?;
-        self.will_encrypt = Some(will_encrypt.as_ref().and_then(as_flag).unwrap_or(false));
+        self.will_encrypt = will_encrypt(lockdown)?;
 
         let battery = lockdown.domain("com.apple.mobile.battery")?;
         let charge = battery.get("BatteryCurrentCapacity").and_then(Value::as_unsigned_integer);
@@ -121,16 +121,26 @@ impl Facts {
         self.find_my = lockdown.value("com.apple.fmip", "IsAssociated")?.as_ref().and_then(as_flag);
         self.itunes_settings = Some(lockdown.domain("com.apple.iTunes")?).filter(|settings| !settings.is_empty());
         let min_itunes = lockdown.value("com.apple.mobile.iTunes", "MinITunesVersion")?;
-        self.min_itunes = min_itunes.and_then(Value::into_string).map(|text| clean(&text));
+        self.min_itunes = min_itunes.and_then(Value::into_string).map(|text| clean(&text, LONGEST_TEXT));
         Ok(())
     }
 }
 
-/// A text of a phone, fit for a terminal.
-pub(crate) fn clean(text: &str) -> String {
+/// Whether a phone encrypts its backups. One that does not tell is not taken for one that does not.
+fn will_encrypt<L: Link>(lockdown: &mut Lockdown<L>) -> Result<Option<bool>> {
+    Ok(match lockdown.value_or_error("com.apple.mobile.backup", "WillEncrypt")? {
+        Ok(Some(value)) => as_flag(&value),
+        // A phone that never had a backup password has no such key.
+        Ok(None) => Some(false),
+        Err(_) => None,
+    })
+}
+
+/// A text of a phone, fit for a terminal and no longer than so many characters.
+pub(crate) fn clean(text: &str, longest: usize) -> String {
     // Marks that turn the direction of writing could make one name look like another.
-    let is_fit = |c: &char| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().filter(is_fit).take(LONGEST_TEXT).collect()
+    let turns = |c: &char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().filter(|c| !turns(c)).map(|c| if c.is_control() { ' ' } else { c }).take(longest).collect()
 }
 
 fn flag(dictionary: &Dictionary, key: &str) -> Option<bool> {
@@ -147,11 +157,43 @@ fn as_flag(value: &Value) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(unix)]
+    use std::time::Instant;
+
     use super::*;
+    #[cfg(unix)]
+    use crate::stream::Socket;
+    #[cfg(unix)]
+    use crate::stream::messages::{Messages, PATIENCE, dictionary};
 
     #[test]
     fn a_hostile_name_is_fit_for_a_terminal() {
-        assert_eq!(clean("Robin\u{2019}s\x1b[31m\niPhone\u{202e}"), "Robin\u{2019}s[31miPhone");
-        assert_eq!(clean(&"x".repeat(10_000)).len(), LONGEST_TEXT);
+        assert_eq!(clean("Robin\u{2019}s\x1b[31m\niPhone\u{202e}", LONGEST_TEXT), "Robin\u{2019}s [31m iPhone");
+        assert_eq!(clean(&"x".repeat(10_000), LONGEST_TEXT).len(), LONGEST_TEXT);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_a_missing_value_means_that_backups_are_not_encrypted() {
+        let check = |answer: (&'static str, Value), expected| {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            let phone = std::thread::spawn(move || {
+                let mut phone = Messages::new(Socket::new(Box::new(theirs)));
+                phone.receive(Instant::now() + PATIENCE, "it was asked").unwrap().unwrap();
+                phone.send(dictionary([("Request", "GetValue".into()), answer]), "it answered").unwrap();
+            });
+            let mut lockdown = Lockdown::new(Socket::new(Box::new(ours)), "russet");
+            assert_eq!(will_encrypt(&mut lockdown).unwrap(), expected);
+            phone.join().unwrap();
+        };
+        check(("Value", true.into()), Some(true));
+        check(("Value", false.into()), Some(false));
+        check(("Error", "MissingValue".into()), Some(false));
+        // Older systems leave the value out and say nothing.
+        check(("Result", "Success".into()), Some(false));
+        for error in ["PasswordProtected", "GetProhibited", "InternalError", "SessionInactive"] {
+            check(("Error", error.into()), None);
+        }
+        check(("Value", "yes".into()), None);
     }
 }

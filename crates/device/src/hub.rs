@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use std::{collections::BTreeMap, sync::Mutex};
 
 use crate::facts::Facts;
+#[cfg(target_os = "linux")]
+use crate::facts::{LONGEST_TEXT, clean};
 use crate::pairing::{PairingStep, Wait, pair};
 use crate::record::{Record, Records};
 use crate::session::Session;
@@ -372,7 +374,7 @@ fn of_usb(error: UsbError, udid: &str, during: &'static str) -> DeviceError {
         UsbError::Silent { doing } => DeviceError::Silent { during: doing },
         UsbError::Refused { port, words } => DeviceError::Refused {
             what: format!("a connection to its port {port}"),
-            error: words.as_deref().map_or_else(|| "nobody listens".to_owned(), crate::facts::clean),
+            error: words.as_deref().map_or_else(|| "nobody listens".to_owned(), |words| clean(words, LONGEST_TEXT)),
         },
         other => DeviceError::Usb { what: other.to_string() },
     }

@@ -138,6 +138,13 @@ fn answer(outcome: Result<Outcome, DeviceError>) -> AnswerKind {
     }
 }
 
+fn failed_here(outcome: Result<Outcome, DeviceError>) -> HostError {
+    match outcome {
+        Err(DeviceError::Host(error)) => *error.downcast().unwrap(),
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
 fn secret(text: &str) -> Option<Zeroizing<String>> {
     Some(Zeroizing::new(text.to_owned()))
 }
@@ -384,9 +391,13 @@ fn what_fails_here_is_told_to_the_phone_which_ends_the_backup() {
         let mut host = Failing { folder: FolderHost::new(table.root()).unwrap(), left, error, batches: 0 };
         (table.ask_with(&Ask::Backup { full: true }, &mut host), host.batches)
     };
+    // The phone ends it with a code of its own; what is told is what failed here.
     let (outcome, batches) = attempt(30, || HostError::NoSpace);
-    assert_eq!((answer(outcome), batches), (AnswerKind::NoSpaceHere, 1));
+    assert_eq!(batches, 1);
+    assert!(matches!(failed_here(outcome), HostError::NoSpace));
     let (outcome, _) = attempt(30, || HostError::Io(io::Error::other("bad disk")));
+    assert_eq!(failed_here(outcome).to_string(), "bad disk");
+    let (outcome, _) = attempt(30, || HostError::Refused("not that".into()));
     assert_eq!(answer(outcome), AnswerKind::Other);
     // An error that nobody can go on from is not the phone's business.
     match attempt(30, || HostError::Fatal("the archive is gone".into())).0 {

@@ -3,19 +3,13 @@
 //! What a host sends is bounded here: its length, its depth and what it unfolds to.
 
 use std::io::{self, Read, Write};
-use std::time::{Duration, UNIX_EPOCH};
 
 use plist::{Dictionary, Value};
-use russet_apple_format::binary_plist::{Object, Objects};
+use russet_apple_format::binary_plist::Objects;
+use russet_apple_format::property_list::read_value;
 
 /// The longest message that is taken from a host.
 const MAX_MESSAGE: usize = 1 << 20;
-const MAX_DEPTH: usize = 64;
-const MAX_VALUES: usize = 1 << 16;
-/// The most containers in an XML list, and so the deepest it can be.
-const MAX_XML_CONTAINERS: usize = 4_096;
-/// 1970 to 2001, in seconds.
-const APPLE_EPOCH: Duration = Duration::from_secs(978_307_200);
 
 /// How a list is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,63 +89,7 @@ pub(crate) fn encode(value: &Value, form: Form) -> io::Result<Vec<u8>> {
 
 /// Reads a list of either form.
 pub(crate) fn decode(bytes: &[u8]) -> io::Result<Value> {
-    if Objects::is_binary(bytes) {
-        let objects = Objects::parse(bytes).map_err(|error| malformed(&error.to_string()))?;
-        return unfold(&objects, objects.root(), 0, &mut (MAX_VALUES, 4 * MAX_MESSAGE));
-    }
-    let containers = bytes.windows(5).filter(|start| [b"<dict", b"<arra"].iter().any(|container| start == *container)).count();
-    if containers > MAX_XML_CONTAINERS {
-        return Err(malformed("a property list has too many containers"));
-    }
-    Value::from_reader_xml(bytes).map_err(|error| malformed(&error.to_string()))
-}
-
-fn unfold(objects: &Objects<'_>, number: usize, depth: usize, left: &mut (usize, usize)) -> io::Result<Value> {
-    let bad = |error: russet_apple_format::Error| malformed(&error.to_string());
-    let too_large = || malformed("a property list unfolds to too much");
-    if depth > MAX_DEPTH {
-        return Err(malformed("a property list is too deep"));
-    }
-    left.0 = left.0.checked_sub(1).ok_or_else(too_large)?;
-    Ok(match objects.get(number).map_err(bad)? {
-        Object::Null => return Err(malformed("a property list holds a null")),
-        Object::Boolean(flag) => Value::Boolean(flag),
-        Object::Integer(number) => match (i64::try_from(number), u64::try_from(number)) {
-            (Ok(signed), _) => Value::Integer(signed.into()),
-            (_, Ok(unsigned)) => Value::Integer(unsigned.into()),
-            _ => return Err(malformed("a number is out of range")),
-        },
-        Object::Real(number) => Value::Real(number),
-        Object::Date(seconds) => {
-            let distance = Duration::try_from_secs_f64(seconds.abs()).map_err(|_| malformed("a date is out of range"))?;
-            let epoch = UNIX_EPOCH + APPLE_EPOCH;
-            let time = if seconds < 0.0 { epoch.checked_sub(distance) } else { epoch.checked_add(distance) };
-            Value::Date(time.ok_or_else(|| malformed("a date is out of range"))?.into())
-        }
-        Object::Data(data) => {
-            left.1 = left.1.checked_sub(data.len()).ok_or_else(too_large)?;
-            Value::Data(data.to_vec())
-        }
-        Object::Text(text) => {
-            let text = text.to_string().ok_or_else(|| malformed("a text is not Unicode"))?;
-            left.1 = left.1.checked_sub(text.len()).ok_or_else(too_large)?;
-            Value::String(text)
-        }
-        Object::Uid(uid) => Value::Uid(plist::Uid::new(uid)),
-        Object::Array(items) => {
-            Value::Array(items.iter().map(|item| unfold(objects, item, depth + 1, left)).collect::<io::Result<_>>()?)
-        }
-        Object::Dictionary { keys, values } => {
-            let mut dictionary = Dictionary::new();
-            for (key, value) in keys.iter().zip(values.iter()) {
-                let Value::String(key) = unfold(objects, key, depth + 1, left)? else {
-                    return Err(malformed("a key is no text"));
-                };
-                dictionary.insert(key, unfold(objects, value, depth + 1, left)?);
-            }
-            Value::Dictionary(dictionary)
-        }
-    })
+    read_value("property list", bytes).map_err(|error| malformed(&error.to_string()))
 }
 
 /// A dictionary out of pairs.

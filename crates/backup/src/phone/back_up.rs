@@ -156,7 +156,7 @@ impl Taking<'_> {
             parent: base.as_ref().and(self.parent).map(|parent| parent.name.0.to_vec()).unwrap_or_default(),
         };
         let key = spool_key(self.repository, udid, (self.request.clock)())?;
-        let opened = Spool::open(&self.options.spool, key, &footing);
+        let opened = Spool::open(&self.options.spool, key, &footing, self.options.full);
         let (spool, broken_off) = opened.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => BackupError::PhoneBusy { device: self.facts.name.clone() },
             _ => BackupError::Io { path: self.options.spool.clone(), source: error },

@@ -257,39 +257,38 @@ fn files_that_are_not_there_are_told_one_by_one_and_the_rest_is_sent() {
     assert_eq!((wire.files_in, wire.bytes_in, wire.files_out, wire.bytes_out), (1, 5, 1, 5));
 }
 
+/// Fails at everything.
+struct Failing(fn() -> HostError);
+
+impl Host for Failing {
+    fn receive(&mut self, _: &BackupPath, _: &mut dyn Read) -> Result<(), HostError> {
+        Err((self.0)())
+    }
+    fn open(&mut self, _: &BackupPath) -> Result<(Box<dyn Read + '_>, u64), HostError> {
+        Err((self.0)())
+    }
+    fn list(&mut self, _: &BackupPath) -> Result<Vec<crate::Entry>, HostError> {
+        Err((self.0)())
+    }
+    fn create_dir(&mut self, _: &BackupPath) -> Result<(), HostError> {
+        Err((self.0)())
+    }
+    fn rename(&mut self, _: &BackupPath, _: &BackupPath) -> Result<(), HostError> {
+        Err((self.0)())
+    }
+    fn copy(&mut self, _: &BackupPath, _: &BackupPath) -> Result<(), HostError> {
+        Err((self.0)())
+    }
+    fn remove(&mut self, _: &BackupPath) -> Result<(), HostError> {
+        Err((self.0)())
+    }
+    fn free_space(&mut self) -> Result<u64, HostError> {
+        Err((self.0)())
+    }
+}
+
 #[test]
 fn a_host_that_cannot_go_on_ends_the_conversation_whatever_the_phone_asked() {
-    /// Has nothing any more.
-    struct Gone;
-    fn gone<T>() -> Result<T, HostError> {
-        Err(HostError::Fatal("gone".into()))
-    }
-    impl Host for Gone {
-        fn receive(&mut self, _: &BackupPath, _: &mut dyn Read) -> Result<(), HostError> {
-            gone()
-        }
-        fn open(&mut self, _: &BackupPath) -> Result<(Box<dyn Read + '_>, u64), HostError> {
-            gone()
-        }
-        fn list(&mut self, _: &BackupPath) -> Result<Vec<crate::Entry>, HostError> {
-            gone()
-        }
-        fn create_dir(&mut self, _: &BackupPath) -> Result<(), HostError> {
-            gone()
-        }
-        fn rename(&mut self, _: &BackupPath, _: &BackupPath) -> Result<(), HostError> {
-            gone()
-        }
-        fn copy(&mut self, _: &BackupPath, _: &BackupPath) -> Result<(), HostError> {
-            gone()
-        }
-        fn remove(&mut self, _: &BackupPath) -> Result<(), HostError> {
-            gone()
-        }
-        fn free_space(&mut self) -> Result<u64, HostError> {
-            gone()
-        }
-    }
     let (path, list) = (|| Value::from(UDID), || Value::Array(vec![UDID.into()]));
     let moved = Dictionary::from_iter([(UDID.to_owned(), path())]);
     for message in [
@@ -318,9 +317,89 @@ fn a_host_that_cannot_go_on_ends_the_conversation_whatever_the_phone_asked() {
                 let _ = phone.0.read_to_end(&mut Vec::new());
             });
             let mut socket = Socket::new(Box::new(here));
-            hold(&mut socket, UDID, &backup(), &mut Gone, &Log::default(), &mut || None)
+            hold(&mut socket, UDID, &backup(), &mut Failing(|| HostError::Fatal("gone".into())), &Log::default(), &mut || None)
         });
         assert!(matches!(&outcome, Err(DeviceError::Host(error)) if error.to_string() == "gone"), "{outcome:?}");
+    }
+}
+
+/// Holds a conversation with a host that fails at everything.
+fn play_failing(ask: &Ask, error: fn() -> HostError, play: impl FnOnce(ByHand) + Send) -> Result<Outcome> {
+    let (here, there) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || play(ByHand(there)));
+        let mut socket = Socket::new(Box::new(here));
+        hold(&mut socket, UDID, ask, &mut Failing(error), &Log::default(), &mut || None)
+    })
+}
+
+#[test]
+fn what_failed_here_is_told_whatever_the_phone_makes_of_it() {
+    let full: fn() -> HostError = || HostError::NoSpace;
+    let worn: fn() -> HostError = || HostError::Io(io::Error::other("worn out"));
+    let ends: [fn(&mut ByHand); 4] = [
+        |phone| phone.answer(0),
+        |phone| phone.answer(105),
+        |phone| phone.say(vec!["DLMessageDisconnect".into(), "I am tired".into()]),
+        // It hangs up without a word.
+        |_| {},
+    ];
+    for (error, code) in [(full, -15), (worn, -11)] {
+        for end in ends {
+            let outcome = play_failing(&backup(), error, move |mut phone| {
+                phone.greet();
+                phone.upload(&format!("{UDID}/a"), b"12345");
+                assert_eq!(phone.end_upload(), code);
+                // It is served further.
+                assert_eq!(phone.ask(vec!["DLMessageCreateDirectory".into(), UDID.into()]), code);
+                end(&mut phone);
+            });
+            let Err(DeviceError::Host(told)) = outcome else { panic!("{outcome:?}") };
+            assert_eq!(told.downcast::<HostError>().unwrap().to_string(), error().to_string());
+        }
+        let outcome = play_failing(&backup(), error, move |mut phone| {
+            phone.greet();
+            assert_eq!(phone.ask(vec!["DLMessageCopyItem".into(), UDID.into(), UDID.into()]), code);
+            phone.answer(0);
+        });
+        assert!(matches!(outcome, Err(DeviceError::Host(_))), "{outcome:?}");
+    }
+}
+
+#[test]
+fn what_is_only_not_there_is_the_phones_to_judge() {
+    let errors: [fn() -> HostError; 3] = [|| HostError::NotFound, || HostError::Exists, || HostError::Refused("not that".into())];
+    for error in errors {
+        let outcome = play_failing(&backup(), error, |mut phone| {
+            phone.greet();
+            phone.upload(&format!("{UDID}/a"), b"12345");
+            assert!(phone.end_upload() < 0);
+            assert!(phone.ask(vec!["DLMessageCreateDirectory".into(), UDID.into()]) < 0);
+            phone.answer(0);
+        });
+        assert!(outcome.is_ok(), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_restore_without_what_cannot_be_read_here_does_not_succeed() {
+    let restore = Ask::Restore(RestoreOptions { source: UDID.into(), ..RestoreOptions::default() });
+    for (ask, succeeds) in [(restore, false), (backup(), true)] {
+        let outcome = play_failing(
+            &ask,
+            || HostError::Io(io::Error::other("worn out")),
+            |mut phone| {
+                phone.greet();
+                let name = format!("{UDID}/a");
+                phone.say(vec!["DLMessageDownloadFiles".into(), Value::Array(vec![name.as_str().into()])]);
+                // Its name, a frame that says why there are no bytes, and the end of the files.
+                phone.0.read_exact(&mut vec![0; 4 + name.len() + 5 + "worn out".len() + 4]).unwrap();
+                assert_eq!(signed(&phone.hear()[1]), Some(-13));
+                phone.answer(0);
+            },
+        );
+        assert_eq!(outcome.is_ok(), succeeds, "{outcome:?}");
+        assert!(succeeds || matches!(outcome, Err(DeviceError::Host(_))));
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use plist::{Dictionary, Value};
 
+use crate::facts::{LONGEST_TEXT, clean};
 use crate::stream::Link;
 use crate::stream::messages::{Messages, dictionary, text};
 use crate::{DeviceError, Result};
@@ -13,8 +14,8 @@ use crate::{DeviceError, Result};
 const MOST_APPS: usize = 10_000;
 const LONGEST_ID: usize = 255;
 const LONGEST_ICON: usize = 4 << 20;
-/// All icons together are no longer.
-const ICONS: usize = 256 << 20;
+/// All icons together are no longer: they go into an Info.plist, which has to stay readable.
+const ICONS: usize = 24 << 20;
 /// How long the list, or all icons, may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -45,7 +46,7 @@ pub(crate) fn browse(link: Box<dyn Link>) -> Result<Vec<App>> {
     loop {
         let mut message = messages.receive(until, DURING)?.ok_or(DeviceError::Silent { during: DURING })?;
         if let Some(error) = text(&message, "Error") {
-            return Err(DeviceError::Refused { what: "a list of its apps".to_owned(), error: crate::facts::clean(error) });
+            return Err(DeviceError::Refused { what: "a list of its apps".to_owned(), error: clean(error, LONGEST_TEXT) });
         }
         if let Some(Value::Array(list)) = message.remove("CurrentList") {
             apps.extend(list.into_iter().filter_map(|entry| app(entry.into_dictionary()?)));
@@ -86,4 +87,38 @@ pub(crate) fn add_icons(link: Box<dyn Link>, apps: &mut [App]) -> Result<()> {
         left -= app.icon.as_ref().map_or(0, Vec::len);
     }
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::stream::Socket;
+
+    #[test]
+    fn icons_beyond_what_an_info_plist_takes_are_left_out() {
+        const HAVE: usize = 8;
+        let (ours, mut phone) = UnixStream::pair().unwrap();
+        let icon = Value::Data(vec![7; LONGEST_ICON]);
+        let mut reply = vec![0; 4];
+        Value::Dictionary(dictionary([("pngData", icon)])).to_writer_binary(&mut reply).unwrap();
+        let len = reply.len() as u32 - 4;
+        reply[..4].copy_from_slice(&len.to_be_bytes());
+        let phone = std::thread::spawn(move || {
+            for _ in 0..HAVE {
+                let mut len = [0; 4];
+                phone.read_exact(&mut len).unwrap();
+                phone.read_exact(&mut vec![0; u32::from_be_bytes(len) as usize]).unwrap();
+                phone.write_all(&reply).unwrap();
+            }
+        });
+        let app = |n| App { id: format!("app.{n}"), sinf: None, metadata: None, icon: None, is_demoted: false };
+        let mut apps: Vec<App> = (0..HAVE).map(app).collect();
+        add_icons(Box::new(Socket::new(Box::new(ours))), &mut apps).unwrap();
+        phone.join().unwrap();
+        let kept: Vec<bool> = apps.iter().map(|app| app.icon.is_some()).collect();
+        assert_eq!(kept, [true, true, true, true, true, true, false, false]);
+    }
 }

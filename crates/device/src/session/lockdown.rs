@@ -2,6 +2,7 @@
 
 use plist::{Dictionary, Value};
 
+use crate::facts::{LONGEST_TEXT, clean};
 use crate::record::Record;
 use crate::stream::messages::{Messages, dictionary, text};
 use crate::stream::{Link, Socket};
@@ -86,13 +87,22 @@ impl<L: Link> Lockdown<L> {
 
     /// A value; nothing if the phone does not have it or does not tell it now. Without a key, everything in the domain.
     pub(crate) fn value(&mut self, domain: &str, key: &str) -> Result<Option<Value>> {
+        Ok(self.value_or_error(domain, key)?.ok().flatten())
+    }
+
+    /// A value; nothing if the phone does not have it, and the name of an error if it does not tell it now.
+    pub(crate) fn value_or_error(&mut self, domain: &str, key: &str) -> Result<std::result::Result<Option<Value>, String>> {
         let mut entries = Dictionary::new();
         for (name, wanted) in [("Domain", domain), ("Key", key)] {
             if !wanted.is_empty() {
                 entries.insert(name.into(), wanted.into());
             }
         }
-        Ok(self.ask("GetValue", entries, "it was asked about itself")?.ok().and_then(|mut reply| reply.remove("Value")))
+        Ok(match self.ask("GetValue", entries, "it was asked about itself")? {
+            Ok(mut reply) => Ok(reply.remove("Value")),
+            Err(error) if error == "MissingValue" => Ok(None),
+            Err(error) => Err(error),
+        })
     }
 
     /// Everything in a domain; nothing is told of it if there is nothing.
@@ -108,6 +118,6 @@ pub(crate) fn refused(what: &str, error: &str, device: &str) -> DeviceError {
         "PasswordProtected" | "EscrowLocked" => DeviceError::Locked { device },
         "UserDeniedPairing" => DeviceError::TrustDenied { device },
         "InvalidHostID" | "MissingHostID" => DeviceError::TrustLost { device },
-        error => DeviceError::Refused { what: what.to_owned(), error: crate::facts::clean(error) },
+        error => DeviceError::Refused { what: what.to_owned(), error: clean(error, LONGEST_TEXT) },
     }
 }

@@ -120,14 +120,14 @@ fn encode(message: Dictionary) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-/// Wipes the data in a message that was encoded: some of it is secret.
+/// Wipes the texts and data in a message that was encoded: some of it is secret.
 pub(crate) fn wipe(message: &mut Value) {
-    if let Value::Dictionary(entries) = message {
-        for (_, value) in entries.iter_mut() {
-            if let Value::Data(bytes) = value {
-                bytes.zeroize();
-            }
-        }
+    match message {
+        Value::Dictionary(entries) => entries.values_mut().for_each(wipe),
+        Value::Array(entries) => entries.iter_mut().for_each(wipe),
+        Value::Data(bytes) => bytes.zeroize(),
+        Value::String(text) => text.zeroize(),
+        _ => {}
     }
 }
 
@@ -193,6 +193,17 @@ mod tests {
     fn control_characters_in_a_name_are_no_obstacle() {
         let xml = b"<?xml version=\"1.0\"?><plist><dict><key>Name</key><string>a\x07b</string></dict></plist>";
         assert_eq!(text(&parse_message(xml).unwrap(), "Name"), Some("a b"));
+    }
+
+    #[test]
+    fn a_wiped_message_has_neither_text_nor_data_at_any_depth() {
+        let secrets = || Value::Array(vec!["secret".into(), Value::Data(vec![7; 9]), 5.into()]);
+        let inner = dictionary([("Password", "secret".into()), ("List", secrets())]);
+        let mut message = Value::Array(vec!["name".into(), dictionary([("Options", inner.into())]).into()]);
+        wipe(&mut message);
+        let list = Value::Array(vec!["".into(), Value::Data(Vec::new()), 5.into()]);
+        let inner = dictionary([("Password", "".into()), ("List", list)]);
+        assert_eq!(message, Value::Array(vec!["".into(), dictionary([("Options", inner.into())]).into()]));
     }
 
     #[test]
