@@ -363,6 +363,8 @@ fn contents(reader: &Reader, snapshot: &Snapshot, unreadable: &mut Vec<(String, 
 
 /// Rows of a manifest that are looked at together.
 const ROWS_AT_ONCE: usize = 8_192;
+/// More rows than this are not provided for before they come.
+const MOST_AHEAD: u64 = 1 << 22;
 
 fn apple_items(reader: &Reader, snapshot: &Snapshot, unreadable: &mut Vec<(String, String)>) -> Result<Vec<Item>> {
     let manifest = manifest(reader, snapshot)?;
@@ -372,7 +374,7 @@ fn apple_items(reader: &Reader, snapshot: &Snapshot, unreadable: &mut Vec<(Strin
     // Bad rows were named when the backup was brought in.
     let mut rows = rows.flatten();
     let mut domain: Arc<str> = "".into();
-    let mut items = Vec::new();
+    let mut items = Vec::with_capacity(manifest.count().map_or(0, |count| count.min(MOST_AHEAD) as usize));
     // A batch at a time: the records of a million rows would take as much memory as the manifest itself.
     loop {
         let batch: Vec<Row> = rows.by_ref().take(ROWS_AT_ONCE).collect();
