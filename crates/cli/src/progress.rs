@@ -212,6 +212,7 @@ impl Watch for Meter {
             }
             Event::Moving => self.tell(format!("{} puts its files in order", self.phone)),
             Event::Removing => self.tell(format!("{} removes what is old", self.phone)),
+            Event::Verifying => self.tell(format!("{} looks everything over", self.phone)),
             _ => {}
         }
     }

@@ -195,16 +195,27 @@ fn of_target(error: &TargetError) -> (Code, Option<&'static str>) {
 const HOST: &str =
     "earlier snapshots are whole; look at this computer's disk, and run the same command again: what arrived is used";
 
+const ROOM: &str = "make room where the repository and the spool are, and run the same command again: what arrived is used";
+
 /// What went wrong here while a phone was answered.
-fn of_cause(error: &(dyn std::error::Error + 'static)) -> Code {
+fn of_cause(error: &(dyn std::error::Error + 'static)) -> (Code, &'static str) {
+    if let Some(error) = error.downcast_ref::<RepositoryError>() {
+        let (code, hint) = of_repository(error);
+        return (code, hint.unwrap_or(HOST));
+    }
+    if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        // What was read for the phone may have been damaged in the repository.
+        let inner = error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
+        return match inner.filter(|inner| inner.is::<RepositoryError>()) {
+            Some(inner) => of_cause(inner),
+            None => (Code::Disk, HOST),
+        };
+    }
     match error.downcast_ref::<HostError>() {
-        Some(HostError::NoSpace | HostError::Io(_)) => Code::Disk,
+        Some(HostError::NoSpace) => (Code::Disk, ROOM),
+        Some(HostError::Io(inner)) => of_cause(inner),
         Some(HostError::Fatal(inner)) => of_cause(&**inner),
-        Some(_) => Code::Unexpected,
-        None => match error.downcast_ref::<std::io::Error>() {
-            Some(_) => Code::Disk,
-            None => error.downcast_ref::<RepositoryError>().map_or(Code::Unexpected, |error| of_repository(error).0),
-        },
+        _ => (Code::Unexpected, HOST),
     }
 }
 
@@ -249,7 +260,10 @@ impl From<BackupError> for Failure {
             BackupError::Repository(error) => of_repository(error),
             BackupError::Device(error) => return device::failure(error),
             BackupError::CannotRestore { obstacle } => return remarks::failure(obstacle),
-            BackupError::Host { source } => (of_cause(&**source), Some(HOST)),
+            BackupError::Host { source } => {
+                let (code, hint) = of_cause(&**source);
+                (code, Some(hint))
+            }
             BackupError::PhoneBusy { .. } => {
                 (Code::Refused, Some("wait until the other run is done, and run the same command again"))
             }

@@ -21,7 +21,7 @@ const LONGEST_LINE: u64 = 64 << 10;
 /// A simulated iPhone.
 ///
 /// While it runs it takes commands, one a line, on standard input and on the control socket, and answers each with a line:
-/// status, day, pull, plug, lock, unlock, restart, forget, cancel, trust WORD, passcode WORD, faults [FAULT]..., messages, bytes,
+/// status, day, pull, plug, lock, unlock, restart, forget, cancel, trust WORD, passcode WORD, faults FAULT..., messages, bytes,
 /// posted, complaints, password, truth FILE, media PATH FILE, quit.
 #[derive(Debug, clap::Parser)]
 #[command(name = "virtual-iphone", version)]

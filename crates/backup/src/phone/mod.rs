@@ -1,7 +1,7 @@
 //! The host that a phone talks to: it backs a phone up into a repository, and gives a date back to it.
 //!
-//! A phone leads and the computer answers, so most of this is [`host`]: the phone's asks, answered from the last snapshot and from what
-//! arrived since. Ciphertext waits in the [`spool`] until Manifest.db has come with the keys; then [`crate::apple`] stores it like any other
+//! A phone leads and the computer answers, so most of this is `host`: the phone's asks, answered from the last snapshot and from what
+//! arrived since. Ciphertext waits in the `spool` until Manifest.db has come with the keys; then [`crate::apple`] stores it like any other
 //! Apple backup. There is a snapshot only if the phone said that it succeeded *and* its Status.plist says that it finished.
 
 mod back_up;

@@ -2,7 +2,7 @@
 
 use russet_device::{AnswerKind, DeviceError};
 
-use super::{Code, Failure, HOST, of_cause, sentence};
+use super::{Code, Failure, of_cause, sentence};
 
 const AGAIN: &str = "run the same command again; what arrived is kept";
 const RESTART: &str = "restart the phone and run the same command again; earlier snapshots are whole";
@@ -43,7 +43,7 @@ pub(super) fn failure(error: &DeviceError) -> Failure {
         DeviceError::Lied { .. } => {
             (Code::Lied, "this is the phone's fault; nothing outside of its own folder was touched, and no snapshot was made")
         }
-        DeviceError::Host(source) => (of_cause(&**source), HOST),
+        DeviceError::Host(source) => of_cause(&**source),
         DeviceError::UsbPermission => (
             Code::NoPhone,
             "install usbmuxd, which comes with the rights; or give this user the right to open Apple's USB devices (vendor 05ac) with a udev rule",
