@@ -120,8 +120,9 @@ impl View {
             only.domain != "KeychainDomain"
                 && self.stored().any(|item| only.covers(&item.domain, &String::from_utf8_lossy(&item.path)))
         };
-        let mut labels: Vec<&str> = ENCRYPTED_ONLY.iter().filter(|only| !there(only)).map(|only| only.label).collect();
-        labels.dedup();
+        let mut said = HashSet::new();
+        let absent = ENCRYPTED_ONLY.iter().filter(|only| !there(only)).map(|only| only.label);
+        let labels: Vec<&str> = absent.filter(|label| said.insert(*label)).collect();
         if !labels.is_empty() {
             coverage.absent(
                 labels.join(", "),
