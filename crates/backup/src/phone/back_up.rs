@@ -14,7 +14,6 @@ use zeroize::Zeroizing;
 
 use super::host::{ArchiveHost, Arrivals};
 use super::spool::{Footing, Spool};
-use super::storing::Storing;
 use super::tree::{Folder, Item};
 use super::{Options, Taken, Watch, info, path, preflight, talk};
 use crate::apple::place::Place;
@@ -161,16 +160,9 @@ impl Taking<'_> {
             io::ErrorKind::WouldBlock => BackupError::PhoneBusy { device: self.facts.name.clone() },
             _ => BackupError::Io { path: self.options.spool.clone(), source: error },
         })?;
-        let mut host = ArchiveHost {
-            tree: Folder::default(),
-            draft: self.draft,
-            arrivals: if self.encrypted { Arrivals::Wait(spool) } else { Arrivals::Store(spool) },
-            udid: udid.clone(),
-            volumes: self.options.volumes.clone(),
-            clock: self.request.clock,
-            buffer: Vec::new(),
-            storing: Storing::default(),
-        };
+        let arrivals = if self.encrypted { Arrivals::Wait(spool) } else { Arrivals::Store(spool) };
+        let mut host = ArchiveHost::new(self.draft, udid, arrivals, self.request.clock);
+        host.volumes = self.options.volumes.clone();
         if let Some(base) = base {
             host.tree.put(&path(udid)?, Item::Folder(base)).expect("the tree was empty");
         }

@@ -1,15 +1,11 @@
 //! The phone's own backup password: set, changed and removed.
 
-use std::path::PathBuf;
-
 use russet_device::{AnswerKind, Ask as PhoneAsk, Session};
 use russet_repository::format::key::random;
 use russet_repository::{Repository, RepositoryError};
 use zeroize::Zeroizing;
 
 use super::host::{ArchiveHost, Arrivals};
-use super::storing::Storing;
-use super::tree::Folder;
 use super::{Watch, talk};
 use crate::unlock::{keep_password, keep_unheard_password, newest_password, unheard_passwords};
 use crate::{BackupError, Result};
@@ -72,16 +68,8 @@ pub fn set_encryption(
     let ask = |old: Option<&Zeroizing<String>>| {
         let draft = repository.draft()?;
         // The phone finds no backup here, so it leaves all of them alone: every date keeps the password that it was made with.
-        let mut host = ArchiveHost {
-            tree: Folder::default(),
-            draft: &draft,
-            arrivals: Arrivals::Refuse,
-            udid: udid.clone(),
-            volumes: Vec::<PathBuf>::new(),
-            clock: &|| now,
-            buffer: Vec::new(),
-            storing: Storing::default(),
-        };
+        let clock = || now;
+        let mut host = ArchiveHost::new(&draft, &udid, Arrivals::Refuse, &clock);
         talk(session, &PhoneAsk::ChangePassword { old: old.cloned(), new: new.cloned() }, &mut host, watch)
     };
     let mut outcome = ask(old);

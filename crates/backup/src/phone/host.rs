@@ -50,7 +50,21 @@ pub(crate) struct ArchiveHost<'a> {
     pub(crate) storing: Storing,
 }
 
-impl ArchiveHost<'_> {
+impl<'a> ArchiveHost<'a> {
+    /// A host whose root is empty, on a computer that was not told where it has room.
+    pub(crate) fn new(draft: &'a Draft, udid: &str, arrivals: Arrivals, clock: &'a dyn Fn() -> i64) -> ArchiveHost<'a> {
+        ArchiveHost {
+            tree: Folder::default(),
+            draft,
+            arrivals,
+            udid: udid.to_owned(),
+            volumes: Vec::new(),
+            clock,
+            buffer: Vec::new(),
+            storing: Storing::default(),
+        }
+    }
+
     /// Does again what a broken run did.
     pub(crate) fn replay(&mut self, mut broken_off: BrokenOff) {
         let Arrivals::Wait(spool) = &mut self.arrivals else { return };
@@ -404,16 +418,7 @@ mod tests {
     }
 
     fn host_with(draft: &Draft, arrivals: Arrivals) -> ArchiveHost<'_> {
-        ArchiveHost {
-            tree: Folder::default(),
-            draft,
-            arrivals,
-            udid: "u".into(),
-            volumes: Vec::new(),
-            clock: &|| 5,
-            buffer: Vec::new(),
-            storing: Storing::default(),
-        }
+        ArchiveHost::new(draft, "u", arrivals, &|| 5)
     }
 
     /// A host of a phone whose backup is encrypted, as a broken run left it.

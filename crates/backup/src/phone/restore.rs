@@ -7,7 +7,6 @@ use russet_device::{Ask as PhoneAsk, RestoreOptions, Session, WireStats};
 use russet_repository::{Repository, SnapshotEntry};
 
 use super::host::{ArchiveHost, Arrivals};
-use super::storing::Storing;
 use super::tree::{Folder, Item};
 use super::{Obstacle, Watch, before_restore, path, talk};
 use crate::unlock::{Unlock, password_for};
@@ -42,16 +41,7 @@ pub fn restore(
     let source = snapshot.facts.get("device.udid").cloned().unwrap_or_default();
     let draft = repository.draft()?;
     let tree = Folder::of_snapshot(draft.reader(), &snapshot.root, &|_| true)?;
-    let mut host = ArchiveHost {
-        tree: Folder::default(),
-        draft: &draft,
-        arrivals: Arrivals::Refuse,
-        udid: source.clone(),
-        volumes: Vec::new(),
-        clock: request.clock,
-        buffer: Vec::new(),
-        storing: Storing::default(),
-    };
+    let mut host = ArchiveHost::new(&draft, &source, Arrivals::Refuse, request.clock);
     host.tree.put(&path(&source)?, Item::Folder(tree)).expect("the tree was empty");
 
     let apple = |file: &str| {
