@@ -13,9 +13,27 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("device", &["apple-format"]),
     ("backup", &["repository", "apple-format", "device", "vfs"]),
     ("vfs", &["repository", "apple-format"]),
+    ("mount", &["repository", "vfs"]),
+    ("records", &["apple-format", "vfs"]),
+    ("agent", &[]),
     ("specimen", &["apple-format"]),
     ("virtual-phone", &["apple-format", "specimen"]),
-    ("cli", &["store", "format", "repository", "backup", "device", "vfs", "specimen", "virtual-phone"]),
+    (
+        "cli",
+        &[
+            "store",
+            "format",
+            "repository",
+            "backup",
+            "device",
+            "vfs",
+            "mount",
+            "records",
+            "agent",
+            "specimen",
+            "virtual-phone",
+        ],
+    ),
 ];
 
 #[test]
