@@ -20,19 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("virtual-phone", &["apple-format", "specimen"]),
     (
         "cli",
-        &[
-            "store",
-            "format",
-            "repository",
-            "backup",
-            "device",
-            "vfs",
-            "mount",
-            "records",
-            "agent",
-            "specimen",
-            "virtual-phone",
-        ],
+        &["store", "format", "repository", "backup", "device", "vfs", "mount", "records", "agent", "specimen", "virtual-phone"],
     ),
 ];
 
