@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use russet_repository::format::snapshot::{Problem, Severity, Snapshot, Source};
+use russet_repository::rewrite::RESTORE_UNFIT;
 
 use crate::out::Out;
 use crate::text::{count, plural};
@@ -58,9 +59,10 @@ pub(crate) fn warn_if_locked(snapshot: &Snapshot, out: &Out) {
 /// One word on how complete a snapshot is.
 pub(crate) fn state(snapshot: &Snapshot) -> String {
     let locked = if is_locked(snapshot) { ", locked" } else { "" };
+    let unfit = if get(snapshot, RESTORE_UNFIT).is_some() { ", not for a full restore" } else { "" };
     match losses(snapshot) {
-        0 if snapshot.whole => format!("whole{locked}"),
-        lost => format!("{}{locked}", plural(lost.max(1), "problem")),
+        0 if snapshot.whole => format!("whole{locked}{unfit}"),
+        lost => format!("{}{locked}{unfit}", plural(lost.max(1), "problem")),
     }
 }
 

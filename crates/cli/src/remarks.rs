@@ -76,6 +76,11 @@ pub(crate) fn failure(obstacle: &Obstacle) -> Failure {
             "this snapshot is not whole, and a phone would lose what it lacks".to_owned(),
             "choose another date: `russet snapshots` says which are whole; `russet extract` still takes files out of this one",
         ),
+        Obstacle::Unfit { why } => (
+            Code::Usage,
+            format!("this snapshot is not for a full restore: {why}"),
+            "choose another date: `russet snapshots` says which are whole; `russet extract` still takes files out of this one",
+        ),
         Obstacle::OlderIos { backup, phone } => (
             Code::Refused,
             format!("the backup is of iOS {backup}, and the phone has the older iOS {phone}"),
@@ -120,6 +125,7 @@ mod tests {
         };
         check(Obstacle::NotAPhone, Code::Usage, "not of a phone");
         check(Obstacle::Partial, Code::Usage, "not whole");
+        check(Obstacle::Unfit { why: "WhatsApp was forgotten".into() }, Code::Usage, "WhatsApp");
         check(Obstacle::OlderIos { backup: "18.0".into(), phone: "17.5".into() }, Code::Refused, "18.0");
         check(Obstacle::TooLarge { needs: 2_000, holds: 1_000 }, Code::PhoneFull, "2.0 kB");
         check(Obstacle::FindMy, Code::Refused, "Find My");

@@ -55,12 +55,14 @@ pub enum ProblemKind {
     BadRecord,
     /// The name is one that no folder can hold, or leads out of it.
     HostileName,
+    /// The repository held it and lost it: what it was stored in was damaged.
+    Lost,
     /// A kind that this russet does not know.
     Unknown(u8),
 }
 
 impl ProblemKind {
-    const NUMBERED: [ProblemKind; 11] = [
+    const NUMBERED: [ProblemKind; 12] = [
         ProblemKind::Missing,
         ProblemKind::Unlisted,
         ProblemKind::Cut,
@@ -72,6 +74,7 @@ impl ProblemKind {
         ProblemKind::Unreadable,
         ProblemKind::BadRecord,
         ProblemKind::HostileName,
+        ProblemKind::Lost,
     ];
 
     fn number(self) -> u8 {
@@ -100,6 +103,7 @@ impl ProblemKind {
             ProblemKind::Unreadable => "could not be read",
             ProblemKind::BadRecord => "its record in the manifest makes no sense",
             ProblemKind::HostileName => "its name leads out of the folder or cannot be one",
+            ProblemKind::Lost => "lost by the repository, because what held it was damaged",
             ProblemKind::Unknown(_) => "a problem that this russet does not know",
         }
     }

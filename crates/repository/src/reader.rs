@@ -162,13 +162,52 @@ impl Reader {
 
     /// Reads the nodes of a directory.
     pub fn nodes(&self, content: &Content) -> Result<Vec<Node>> {
+        self.nodes_after(content, None)
+    }
+
+    fn nodes_after(&self, content: &Content, mut after: Option<Vec<u8>>) -> Result<Vec<Node>> {
         let mut nodes: Vec<Node> = Vec::new();
         let mut chunks = ContentReader::new(self, content, true);
         while let Some(chunk) = chunks.next_chunk()? {
-            let after = nodes.last().map(|node| node.name.clone());
-            nodes.extend(decode_nodes(chunk.bytes(), after)?);
+            nodes.extend(decode_nodes(chunk.bytes(), after.take())?);
+            after = nodes.last().map(|node| node.name.clone());
         }
         Ok(nodes)
+    }
+
+    /// Reads those nodes of a directory that can be read. Each part that cannot is told to `unreadable`, which may end it.
+    pub(crate) fn remaining_nodes(
+        &self,
+        content: &Content,
+        unreadable: &mut dyn FnMut(RepositoryError) -> Result<()>,
+    ) -> Result<Vec<Node>> {
+        let mut nodes = Vec::new();
+        self.add_remaining(&content.entries, content.depth, &mut nodes, unreadable)?;
+        Ok(nodes)
+    }
+
+    fn add_remaining(
+        &self,
+        entries: &[(ChunkId, u64)],
+        depth: u8,
+        nodes: &mut Vec<Node>,
+        unreadable: &mut dyn FnMut(RepositoryError) -> Result<()>,
+    ) -> Result<()> {
+        for (id, len) in entries {
+            let part = Content { depth, entries: vec![(*id, *len)] };
+            if depth > 0 {
+                match self.list(id) {
+                    Ok(list) => self.add_remaining(&list, depth - 1, nodes, unreadable)?,
+                    Err(error) => unreadable(error)?,
+                }
+                continue;
+            }
+            match self.nodes_after(&part, nodes.last().map(|node: &Node| node.name.clone())) {
+                Ok(more) => nodes.extend(more),
+                Err(error) => unreadable(error)?,
+            }
+        }
+        Ok(())
     }
 
     /// Reads a file's content from its beginning.

@@ -321,6 +321,13 @@ impl Repository {
         Ok(Opened { entries, damaged: opened.damaged })
     }
 
+    /// Removes a snapshot: its file, and then its second copy. The chunks stay.
+    pub fn remove_snapshot(&self, name: FileName) -> Result<()> {
+        let file = names::file(names::SNAPSHOTS, name);
+        self.store.remove(&file)?;
+        Ok(self.store.remove(&names::mirror(&file))?)
+    }
+
     /// The key slots, oldest first.
     pub fn slots(&self) -> Result<Opened<SlotEntry>> {
         let opened = read_slots(&*self.store, self.config.id)?;

@@ -212,7 +212,8 @@ fn spool_key(repository: &Repository, udid: &str, now: i64) -> Result<Zeroizing<
 }
 
 /// The last snapshot as the phone's folder. Nothing if the phone had better send everything: the snapshot is not whole, or holds ciphertext
-/// that can be unlocked this time.
+/// that can be unlocked this time. One that an app was taken out of serves: its manifest does not name the app's files, so to the phone
+/// they are new. One that lost files is not whole, for its manifest still names them.
 fn base(draft: &Draft, snapshot: &Snapshot, unlock: &Unlock<'_>) -> Option<Folder> {
     let said = |fact: &str, value: &str| snapshot.facts.get(fact).is_some_and(|known| known == value);
     let locked = said("apple.locked", "yes") && !matches!(unlock, Unlock::Without);

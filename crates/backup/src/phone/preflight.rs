@@ -2,6 +2,7 @@
 
 use russet_device::Facts;
 use russet_repository::format::snapshot::{Snapshot, Source};
+use russet_repository::rewrite::RESTORE_UNFIT;
 use russet_repository::{Repository, Saved, SnapshotEntry};
 
 /// Below this charge, in percent, a phone that is not charging may go off in the middle.
@@ -51,6 +52,11 @@ pub enum Obstacle {
     NotAPhone,
     /// It lacks something: a phone would lose what it lacks.
     Partial,
+    /// Something was taken out of it on purpose: a phone would lose that.
+    Unfit {
+        /// What, as a sentence.
+        why: String,
+    },
     /// The phone's iOS is older than the backup's.
     OlderIos {
         /// The backup's.
@@ -97,6 +103,9 @@ pub fn before_restore(snapshot: &Snapshot, facts: &Facts) -> Vec<Obstacle> {
     }
     if !snapshot.whole {
         obstacles.push(Obstacle::Partial);
+    }
+    if let Some(why) = snapshot.facts.get(RESTORE_UNFIT) {
+        obstacles.push(Obstacle::Unfit { why: why.clone() });
     }
     if let Some(backup) = snapshot.facts.get("device.ios").filter(|ios| is_newer(ios, &facts.ios)) {
         obstacles.push(Obstacle::OlderIos { backup: backup.clone(), phone: facts.ios.clone() });

@@ -2,6 +2,7 @@
 
 use russet_repository::Repository;
 use russet_repository::format::snapshot::{Snapshot, Source};
+use russet_repository::rewrite::{RESTORE_UNFIT, REWRITTEN_FROM, REWRITTEN_WHY};
 use russet_vfs::{Coverage, View};
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use crate::json::{problem_json, snapshot_json};
 use crate::progress::Meter;
 use crate::report::{Code, Result};
 use crate::session::Session;
-use crate::text::{date, labelled, plural, size};
+use crate::text::{date, labelled, plural, short, size};
 use crate::wanted::Which;
 
 /// Shows what a snapshot keeps, and what is not in it and why
@@ -60,6 +61,14 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     add("kept", Some(format!("{}, {}", plural(snapshot.files, "file"), size(snapshot.bytes))));
     add("new", Some(format!("{}, which takes {} in the repository", size(snapshot.new_bytes), size(snapshot.stored_bytes))));
     add("state", Some(facts::state(snapshot)));
+    add("unfit", fact(RESTORE_UNFIT).map(|why| format!("for a full restore: {why}")));
+    add(
+        "rewritten",
+        fact(REWRITTEN_WHY).map(|why| match facts::get(snapshot, REWRITTEN_FROM) {
+            Some(from) => format!("{why} (from {})", short(from)),
+            None => why,
+        }),
+    );
     let examples = if args.problems { usize::MAX } else { 3 };
     lines.extend(labelled("problems", &facts::problem_lines(snapshot, examples)));
     match &coverage {
