@@ -147,7 +147,7 @@ fn contents_are_replaced_by_what_the_visitor_stored_and_losses_make_a_snapshot_p
     rewriter.replace(&old, tree, Change { why: "other".into(), problems, ..Change::default() });
     let new = rewriter.commit(2_000).unwrap().pop().unwrap().new;
     assert_eq!(load(&repository, &new.snapshot.root)["mixed/5"], b"other");
-    assert!(!new.snapshot.whole && new.snapshot.facts.get(RESTORE_UNFIT).is_none());
+    assert!(!new.snapshot.whole && !new.snapshot.facts.contains_key(RESTORE_UNFIT));
     assert_eq!(new.snapshot.problems.len(), 2);
 }
 
