@@ -1,10 +1,14 @@
 //! The verbs, one file each.
 
 mod backup;
+mod cat;
 mod demo;
 mod device;
 mod devices;
+mod diff;
+mod drill;
 mod extract;
+mod find;
 mod info;
 mod key;
 mod ls;
@@ -28,9 +32,14 @@ pub(crate) enum Command {
     Ls(ls::Args),
     Usage(usage::Args),
     Info(info::Args),
+    Find(find::Args),
+    History(find::HistoryArgs),
+    Diff(diff::Args),
+    Cat(cat::Args),
     Extract(extract::Args),
     Restore(restore::Args),
     Verify(verify::Args),
+    Drill(drill::Args),
     Key(key::Args),
     Demo(demo::Args),
 }
@@ -46,9 +55,14 @@ impl Command {
             Command::Ls(args) => ls::run(&args, session),
             Command::Usage(args) => usage::run(&args, session),
             Command::Info(args) => info::run(&args, session),
+            Command::Find(args) => find::run(&args, session),
+            Command::History(args) => find::history(&args, session),
+            Command::Diff(args) => diff::run(&args, session),
+            Command::Cat(args) => cat::run(&args, session),
             Command::Extract(args) => extract::run(&args, session),
             Command::Restore(args) => restore::run(&args, session),
             Command::Verify(args) => verify::run(&args, session),
+            Command::Drill(args) => drill::run(&args, session),
             Command::Key(args) => key::run(args, session),
             Command::Demo(args) => demo::run(&args, session),
         }

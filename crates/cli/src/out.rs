@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 use crate::report::{Code, Failure, Result};
 
+/// Bytes of a file that are written at once.
+const PIECE: usize = 256 << 10;
+
 /// Where a command's words go.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Out {
@@ -23,6 +26,25 @@ impl Out {
     /// A line of data, for people. With `--json` it is not printed, because [`Out::object`] says the same.
     pub(crate) fn line(&self, line: impl AsRef<str>) -> Result<()> {
         if self.json || self.mute { Ok(()) } else { to_stdout(&tame(line.as_ref())) }
+    }
+
+    /// Data that is no text of ours: the bytes of a file, as they are.
+    pub(crate) fn content(&self, content: &mut dyn io::Read) -> Result<()> {
+        let mut stdout = io::stdout().lock();
+        let mut piece = vec![0; PIECE];
+        loop {
+            let read = match content.read(&mut piece) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let message = format!("the rest of the file cannot be read: {error}");
+                    return Err(Failure::new(Code::Damage, message).hint("what was written so far is right; the rest is missing"));
+                }
+            };
+            written(stdout.write_all(&piece[..read]))?;
+        }
+        written(stdout.flush())
     }
 
     /// A line of what was done, which `--quiet` leaves out.
@@ -75,7 +97,11 @@ fn label(word: &str, colour: &str) -> String {
 
 fn to_stdout(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+    written(writeln!(stdout, "{text}").and_then(|()| stdout.flush()))
+}
+
+fn written(outcome: io::Result<()>) -> Result<()> {
+    match outcome {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::reader_went_away()),
         Err(error) => Err(Failure::new(Code::Disk, format!("cannot write to the standard output: {error}"))),

@@ -247,6 +247,7 @@ fn word(phase: Phase) -> &'static str {
         Phase::CheckingPacks => "reading packs",
         Phase::Rehearsing => "rebuilding files in memory",
         Phase::Extracting => "extracting",
+        Phase::Searching => "searching",
         _ => "working",
     }
 }

@@ -20,6 +20,8 @@ pub enum Phase {
     Rehearsing,
     /// Writing files out.
     Extracting,
+    /// Looking through snapshots.
+    Searching,
 }
 
 /// Is told how far the work is. Called from many threads, often; must be quick.

@@ -126,7 +126,7 @@ impl Writer<'_> {
     }
 
     fn plain_folder(&self, repository: &Repository, snapshot: &Snapshot, files: &[(Vec<u8>, Node)]) -> Result<()> {
-        let manifest_plist = self.manifest_plist(snapshot)?;
+        let manifest_plist = manifest_plist(self.reader, snapshot)?;
         let keys = class_keys(repository, snapshot, &manifest_plist)?;
         let manifest = manifest(self.reader, snapshot)?;
         let claims = claims_of(&manifest)?;
@@ -194,21 +194,22 @@ impl Writer<'_> {
         }
         Ok(())
     }
-
-    fn manifest_plist(&self, snapshot: &Snapshot) -> Result<ManifestPlist> {
-        let node = find(self.reader, &snapshot.root, b"Manifest.plist")?.ok_or(VfsError::NotApple)?;
-        let mut bytes = Vec::new();
-        content::plain(self.reader, &node, None)?.0.read_to_end(&mut bytes).map_err(RepositoryError::Source)?;
-        ManifestPlist::parse(&bytes).map_err(apple("Manifest.plist"))
-    }
 }
 
 fn apple(file: &'static str) -> impl FnOnce(russet_apple_format::Error) -> VfsError {
     move |source| VfsError::Apple { file, source }
 }
 
+/// Reads a snapshot's Manifest.plist.
+pub(crate) fn manifest_plist(reader: &Reader, snapshot: &Snapshot) -> Result<ManifestPlist> {
+    let node = find(reader, &snapshot.root, b"Manifest.plist")?.ok_or(VfsError::NotApple)?;
+    let mut bytes = Vec::new();
+    content::plain(reader, &node, None)?.0.read_to_end(&mut bytes).map_err(RepositoryError::Source)?;
+    ManifestPlist::parse(&bytes).map_err(apple("Manifest.plist"))
+}
+
 /// The keys of the phone's protection classes, from what the vault keeps.
-fn class_keys(repository: &Repository, snapshot: &Snapshot, manifest: &ManifestPlist) -> Result<ClassKeys> {
+pub(crate) fn class_keys(repository: &Repository, snapshot: &Snapshot, manifest: &ManifestPlist) -> Result<ClassKeys> {
     let bag = Keybag::parse(manifest.keybag().unwrap_or_default()).map_err(apple("Manifest.plist"))?;
     let udid = snapshot.facts.get("device.udid").map(String::as_str).unwrap_or_default();
     let kek = repository.secret(udid, &format!("kek/{}", hex(&bag.kdf_fingerprint())))?;

@@ -6,14 +6,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Mutex;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
 use rayon::prelude::*;
 use russet_apple_format::domain::Domain;
 use russet_repository::{Phase, Progress};
 
 use crate::target::{Attributes, Options, Placed, Target, Written};
 use crate::view::{EntryKind, Item, View};
-use crate::{Result, VfsError};
+use crate::{Result, VfsError, pattern};
 
 /// Which files are meant. Several conditions must all hold; none means everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -131,11 +131,7 @@ impl<'a> Matcher<'a> {
         let compile = |pattern: &String| {
             // A folder stands for all that is in it.
             let whole = format!("{{{pattern},{pattern}/**}}", pattern = pattern.trim_end_matches('/'));
-            GlobBuilder::new(&whole)
-                .literal_separator(true)
-                .build()
-                .map(|glob| glob.compile_matcher())
-                .map_err(|error| VfsError::BadPattern { pattern: pattern.clone(), why: error.kind().to_string() })
+            pattern::glob(&whole, pattern, false)
         };
         Ok(Matcher { selection, glob: selection.path.as_ref().map(compile).transpose()? })
     }
@@ -159,7 +155,7 @@ impl<'a> Matcher<'a> {
 }
 
 /// Whether a domain belongs to an app that is given by bundle id or by name.
-fn is_of_app(domain: &str, app: &str) -> bool {
+pub fn is_of_app(domain: &str, app: &str) -> bool {
     let parsed = Domain::parse(domain);
     if parsed.label().eq_ignore_ascii_case(app) {
         return true;

@@ -1,7 +1,9 @@
 //! What a reader of a snapshot sees. Nothing here writes to a repository.
 //!
 //! [`snapshots`] finds a date. [`View`] shows what is in it: as a person names it (app, path, contents unlocked), or raw, as the phone stored it.
-//! [`extract`] writes files out, [`apple_backup`] makes Apple's folder again, [`rehearse`] proves that it could.
+//! [`history`] follows files through all dates, and [`diff`] compares two.
+//! [`extract`] writes files out, [`apple_backup`] makes Apple's folder again, [`rehearse`] proves that it could, and [`drill`]
+//! that a phone's own keys would open it.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -14,7 +16,13 @@ pub use content::{stored_and_checked, stored_len};
 mod coverage;
 pub use coverage::{Absent, Coverage, Present};
 
+mod pattern;
+pub use pattern::Pattern;
+pub mod diff;
+pub mod history;
+
 pub mod apple_backup;
+pub mod drill;
 pub mod extract;
 pub mod rehearse;
 

@@ -98,7 +98,7 @@ pub fn rehearse(
 }
 
 /// Reads a file as the phone stored it, to its end, and compares.
-fn remake(reader: &Reader, node: &Node) -> std::result::Result<(), String> {
+pub(crate) fn remake(reader: &Reader, node: &Node) -> std::result::Result<(), String> {
     let mut content = Hashing::new(content::stored(reader, node), blake3::Hasher::new());
     std::io::copy(&mut content, &mut sink()).map_err(|error| error.to_string())?;
     match &node.layer {
@@ -109,14 +109,15 @@ fn remake(reader: &Reader, node: &Node) -> std::result::Result<(), String> {
     }
 }
 
-enum Database {
+/// What a look at a file as a database came to.
+pub(crate) enum Database {
     None,
     Sound,
     TooLarge,
     Damaged(String),
 }
 
-fn check_database(reader: &Reader, node: &Node, one_at_a_time: &Mutex<()>) -> Database {
+pub(crate) fn check_database(reader: &Reader, node: &Node, one_at_a_time: &Mutex<()>) -> Database {
     let magic = b"SQLite format 3\0";
     // What could not be unlocked bit-exactly may be cut: it proves nothing about the rest.
     if node.size() < 512 || matches!(node.layer, Some(Layer::Locked { .. })) {

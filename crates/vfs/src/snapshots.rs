@@ -1,6 +1,7 @@
 //! Finding a date: by id, by day, or the latest, of one device or of all.
 
 use russet_repository::SnapshotEntry;
+use russet_repository::format::snapshot::Snapshot;
 
 use crate::{Result, VfsError};
 
@@ -33,6 +34,15 @@ pub fn is_of(entry: &SnapshotEntry, device: &str) -> bool {
         device.len() >= 8 && entry.snapshot.facts.get(fact).is_some_and(|value| value.to_ascii_lowercase().starts_with(&device))
     };
     same("device.name") || same("source.path") || same("host.name") || begins("device.udid")
+}
+
+/// What a snapshot is one date of: the device's id, or the folder and the computer that it is on. Equal for all dates of one thing.
+pub fn subject(snapshot: &Snapshot) -> String {
+    let fact = |name: &str| snapshot.facts.get(name).map(String::as_str).unwrap_or_default();
+    match fact("device.udid") {
+        "" => format!("{} on {}", fact("source.path"), fact("host.name")),
+        udid => udid.to_owned(),
+    }
 }
 
 /// Finds a snapshot; `entries` are oldest first.

@@ -63,12 +63,17 @@ pub struct Item {
 impl Item {
     /// Domain and path, for people and for patterns.
     pub fn shown(&self) -> String {
-        let path = String::from_utf8_lossy(&self.path);
-        match (&*self.domain, &*path) {
-            ("", path) => path.to_owned(),
-            (domain, "") => domain.to_owned(),
-            (domain, path) => format!("{domain}/{path}"),
-        }
+        shown(&self.domain, &self.path)
+    }
+}
+
+/// Domain and path, for people.
+pub(crate) fn shown(domain: &str, path: &[u8]) -> String {
+    let path = String::from_utf8_lossy(path);
+    match (domain, &*path) {
+        ("", path) => path.to_owned(),
+        (domain, "") => domain.to_owned(),
+        (domain, path) => format!("{domain}/{path}"),
     }
 }
 
@@ -187,6 +192,17 @@ impl View {
     /// Finds one file.
     pub fn item(&self, domain: &str, path: &str) -> Option<&Item> {
         self.items.iter().find(|item| &*item.domain == domain && item.path == path.as_bytes())
+    }
+
+    /// Finds what is at a path as `ls` shows it: domain and path, or the path of a folder's file.
+    pub fn at(&self, path: &str) -> Option<&Item> {
+        let wanted = path.trim_matches('/');
+        self.items.iter().find(|item| match (&*item.domain, wanted.strip_prefix(&*item.domain)) {
+            (_, None) => false,
+            ("", Some(whole)) => whole.as_bytes() == item.path,
+            (_, Some("")) => item.path.is_empty(),
+            (_, Some(rest)) => rest.strip_prefix('/').is_some_and(|path| path.as_bytes() == item.path),
+        })
     }
 
     /// Lists one folder; an empty path is the top.

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -46,8 +46,23 @@ impl Place {
         path
     }
 
-    /// Runs the program. Nobody is at the terminal, and nothing of this computer shows through.
+    /// Runs the program.
     pub fn run(&self, arguments: &[&str]) -> Ran {
+        let output = self.output(arguments);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Ran { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Runs the program, wants it to end well, and gives what it wrote, which need not be text.
+    #[track_caller]
+    pub fn bytes(&self, arguments: &[&str]) -> Vec<u8> {
+        let output = self.output(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        output.stdout
+    }
+
+    /// Nobody is at the terminal, and nothing of this computer shows through.
+    fn output(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_russet"));
         command.args(arguments).stdin(Stdio::null()).current_dir(self.folder.path());
         for variable in ["RUSSET_REPO", "RUSSET_PASSWORD", "RUSSET_NEW_PASSWORD", "RUSSET_PHONE_PASSWORD"] {
@@ -59,9 +74,7 @@ impl Place {
         let at = |name: &str| self.path(name).into_os_string();
         command.env("HOME", at("home")).env("XDG_CACHE_HOME", at("cache")).env("RUSSET_REPO", at("repo")).env("TZ", "UTC");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let output = command.output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Ran { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        command.output().unwrap()
     }
 
     /// Runs the program and wants it to end well.
