@@ -14,8 +14,9 @@ use russet_format::condemned::Condemned;
 use russet_format::config::Config;
 use russet_format::id::{ChunkId, FileName};
 use russet_format::index::{IndexFile, IndexedPack};
-use russet_format::key::{Key, RecoveryKey, Secrets};
+use russet_format::key::{Key, Secrets};
 use russet_format::pack::{ChunkKind, Codec, Directory, Segment};
+use russet_format::recovery::RecoveryKey;
 use russet_format::slot::{Kdf, Slot, SlotKind};
 use russet_format::snapshot::{Problem, ProblemKind, Severity, Snapshot, Source};
 use russet_format::tree::{Content, Layer, Node, NodeKind, encode_entries};
@@ -63,7 +64,7 @@ fn repository() -> Outcome {
     seed("sealed_file", "tail", &seal::encode_tail(b"a tail that says the same, the same, the same")?)?;
     let recovery = RecoveryKey::random()?.text();
     seed("recovery_key", "key", recovery.as_bytes())?;
-    seed("recovery_key", "typed", recovery.to_lowercase().replace('-', " ").as_bytes())?;
+    seed("recovery_key", "typed", recovery.to_uppercase().replace(' ', "\n").as_bytes())?;
 
     let chunks = vec![(ChunkId([4; 32]), 5), (ChunkId([5; 32]), 4)];
     let stored = Segment { stored_len: 9, raw_len: 9, codec: Codec::Stored, chunks: chunks.clone() };

@@ -17,6 +17,8 @@ mod wanted;
 mod facts;
 mod json;
 mod out;
+mod paper;
+mod private;
 mod progress;
 mod remarks;
 mod terminal;

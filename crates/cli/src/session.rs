@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use russet_backup::Request;
+use russet_repository::format::recovery::{Mistyped, RecoveryKey, WORDS};
 use russet_repository::format::slot::SlotKind;
 use russet_repository::{KdfChoice, Phase, Progress, Repository, RepositoryError};
 use russet_store::{LocalStore, Store, StoreError};
@@ -15,7 +16,7 @@ use crate::progress::Meter;
 use crate::report::{Code, Failure, Result};
 use crate::secrets::Source;
 use crate::strength::{Strength, judge};
-use crate::{places, terminal};
+use crate::{paper, places, terminal};
 
 /// How often a person may mistype.
 const TRIES: usize = 3;
@@ -153,12 +154,20 @@ impl Session {
             opened
         };
         if let Some(password) = source.read()? {
-            return Ok(try_password(&password)?);
+            return try_password(&password).map_err(|error| explained(error, &password));
         }
         for left in (0..TRIES).rev() {
-            match try_password(&source.read_or_ask()?) {
-                Err(RepositoryError::WrongPassword { .. }) if left > 0 => self.out.warn("that is not the password; try again"),
-                outcome => return Ok(outcome?),
+            let password = source.read_or_ask()?;
+            match try_password(&password) {
+                Err(error @ RepositoryError::WrongPassword { .. }) if left > 0 => {
+                    let why = explained(error, &password).message;
+                    self.out.warn(if RecoveryKey::mistyped(&password).is_some() {
+                        &why
+                    } else {
+                        "that is not the password; try again"
+                    });
+                }
+                outcome => return outcome.map_err(|error| explained(error, &password)),
             }
         }
         Err(source.missing())
@@ -259,8 +268,11 @@ impl Session {
     /// Shows a recovery key, the one time that it can be shown.
     pub(crate) fn show_recovery_key(&self, key: &str) -> Result<()> {
         self.out.say("This recovery key opens everything when the password is lost. It is kept nowhere and never shown again:");
-        self.out.say("print it or write it down, and keep it away from the repository.");
-        self.out.line(key)
+        self.out.say("print it or write the words down in their order, and keep them away from the repository.");
+        for line in paper::columns(key) {
+            self.out.line(line)?;
+        }
+        Ok(())
     }
 }
 
@@ -276,6 +288,20 @@ pub(crate) struct FirstUse {
     /// Takes a password that is easy to guess
     #[arg(long, help_heading = "When the repository is made")]
     pub(crate) weak_password_ok: bool,
+}
+
+/// What is wrong with a recovery key that does not open anything, if it was meant as one. Its words are not said again.
+fn explained(error: RepositoryError, typed: &str) -> Failure {
+    let why = match (&error, RecoveryKey::mistyped(typed)) {
+        (RepositoryError::WrongPassword { .. }, Some(why)) => why,
+        _ => return error.into(),
+    };
+    let message = match why {
+        Mistyped::Count { found } => format!("this is no recovery key: it has {found} words, and a recovery key has {WORDS}"),
+        Mistyped::Word { number } => format!("this is no recovery key: word {number} is not in the list of words"),
+        Mistyped::Check => "this is no recovery key: a word is another than was printed, or two changed places".to_owned(),
+    };
+    Failure::new(Code::Password, message).hint("of each word the first four letters count, and the order of the words does")
 }
 
 /// A repository is not strewn over a folder in which somebody keeps other things.

@@ -41,7 +41,13 @@ fn a_recovery_key_opens_what_a_lost_password_does_not() {
     let folder = place.some_files();
     let made = place.json(&["backup", "--from", folder.to_str().unwrap(), "--recovery-key", "--kdf", "pbkdf2"]);
     let key = made["recovery_key"].as_str().unwrap().to_owned();
-    place.set("RUSSET_PASSWORD", &key.to_lowercase()).set("RUSSET_NEW_PASSWORD", OTHER);
+    let words: Vec<&str> = key.split(' ').collect();
+    assert_eq!(words.len(), 24, "{key}");
+    place.set("RUSSET_PASSWORD", &words[1..].join(" "));
+    place.run(&["snapshots"]).failed(5, &["23 words", "hint:"]);
+    let typed: Vec<String> =
+        (1..).zip(&words).map(|(n, word)| format!("{n}. {}", &word.to_uppercase()[..word.len().min(4)])).collect();
+    place.set("RUSSET_PASSWORD", &typed.join("\n")).set("RUSSET_NEW_PASSWORD", OTHER);
     let changed = place.done(&["key", "change"]);
     assert!(changed.stderr.contains("recovery key"), "{changed:?}");
     place.set("RUSSET_PASSWORD", OTHER);
@@ -50,6 +56,32 @@ fn a_recovery_key_opens_what_a_lost_password_does_not() {
     kinds.sort();
     assert_eq!(kinds, ["password", "password", "recovery"], "the forgotten password is kept until it is removed");
     assert!(!place.done(&["key", "list"]).stdout.contains(&key));
+}
+
+#[test]
+fn a_recovery_key_goes_on_a_page_that_only_its_owner_reads_or_on_the_screen_with_a_code() {
+    let place = with_repository();
+    place.run(&["key", "recovery", "--to", "page.pdf"]).failed(2, &[".html", "hint:"]);
+    let page = place.done(&["key", "recovery", "--to", "page.html"]);
+    let text = std::fs::read_to_string(place.path("page.html")).unwrap();
+    let id = std::fs::read(place.path("repo/config")).unwrap()[8..24].iter().map(|b| format!("{b:02x}")).collect::<String>();
+    assert!(text.contains("<svg") && text.contains(&id), "{text}");
+    let words: Vec<&str> = text.split("<li>").skip(1).map(|rest| rest.split('<').next().unwrap()).collect();
+    assert_eq!(words.len(), 24);
+    assert!(!page.stdout.contains(words[0]) || !page.stdout.contains(words[23]), "{page:?}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(place.path("page.html")).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    place.run(&["key", "recovery", "--to", "page.html"]).failed(2, &["is there already", "hint:"]);
+    assert_eq!(std::fs::read_to_string(place.path("page.html")).unwrap(), text);
+
+    let shown = place.done(&["key", "recovery", "--qr", "--replace"]).stdout;
+    assert!(shown.contains(" 1 ") && shown.contains("24 ") && shown.contains('█'), "{shown}");
+    let keys = place.json(&["key", "list"]);
+    let recovery = keys["keys"].as_array().unwrap().iter().filter(|key| key["kind"] == "recovery").count();
+    assert_eq!(recovery, 1, "{keys}");
 }
 
 #[test]

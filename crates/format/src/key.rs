@@ -5,7 +5,7 @@
 use std::fmt;
 
 use x_wing::{DecapsulationKey, EncapsulationKey, KeyExport, kem::Decapsulator};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::id::{ChunkId, RepositoryId};
 use crate::read::Reader;
@@ -237,91 +237,9 @@ impl fmt::Debug for ReadingKeys {
     }
 }
 
-/// A recovery key as a person prints it: 160 random bits and 20 check bits in nine groups of four letters.
-pub struct RecoveryKey(Zeroizing<[u8; 20]>);
-
-const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-
-impl RecoveryKey {
-    /// A new one.
-    pub fn random() -> Result<RecoveryKey> {
-        Ok(RecoveryKey(Zeroizing::new(random()?)))
-    }
-
-    /// The 36 letters in groups of four.
-    pub fn text(&self) -> Zeroizing<String> {
-        let mut bits = Zeroizing::new([0; 23]);
-        bits[..20].copy_from_slice(&self.0[..]);
-        bits[20..].copy_from_slice(&blake3::hash(&self.0[..]).as_bytes()[..3]);
-        let mut text = Zeroizing::new(String::with_capacity(44));
-        for letter in 0..36 {
-            if letter > 0 && letter % 4 == 0 {
-                text.push('-');
-            }
-            let five = (0..5).fold(0, |acc, bit| {
-                let at = letter * 5 + bit;
-                acc << 1 | usize::from(bits[at / 8] >> (7 - at % 8) & 1)
-            });
-            text.push(char::from(LETTERS[five]));
-        }
-        text
-    }
-
-    /// Reads what a person typed: capitals or not, with or without dashes, O for 0 and I or L for 1.
-    /// Gives nothing if it is not a recovery key or has a typing error.
-    pub fn parse(text: &str) -> Option<RecoveryKey> {
-        let mut bits = Zeroizing::new([0u8; 23]);
-        let mut at = 0;
-        for letter in text.chars().filter(|c| !matches!(c, '-' | ' ')) {
-            let letter = match letter.to_ascii_uppercase() {
-                'O' => '0',
-                'I' | 'L' => '1',
-                other => other,
-            };
-            let five = LETTERS.iter().position(|&l| char::from(l) == letter)?;
-            for bit in (0..5).rev() {
-                if at == 180 {
-                    return None;
-                }
-                bits[at / 8] |= (five as u8 >> bit & 1) << (7 - at % 8);
-                at += 1;
-            }
-        }
-        let mut key = RecoveryKey(Zeroizing::new([0; 20]));
-        key.0.copy_from_slice(&bits[..20]);
-        let mut check = [0; 3];
-        check.copy_from_slice(&blake3::hash(&key.0[..]).as_bytes()[..3]);
-        check[2] &= 0xf0;
-        let ok = at == 180 && check == bits[20..23];
-        check.zeroize();
-        ok.then_some(key)
-    }
-}
-
-impl fmt::Debug for RecoveryKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RecoveryKey(..)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_recovery_key_survives_a_sloppy_typist_and_not_a_wrong_letter() {
-        let key = RecoveryKey::random().unwrap();
-        let text = key.text();
-        assert_eq!(text.len(), 36 + 8);
-        let sloppy = text.to_lowercase().replace('-', " ").replace('0', "o").replace('1', "l");
-        assert_eq!(RecoveryKey::parse(&sloppy).unwrap().0, key.0);
-        for at in (0..text.len()).filter(|at| at % 5 != 4) {
-            let mut wrong = text.as_bytes().to_vec();
-            wrong[at] = if wrong[at] == b'7' { b'8' } else { b'7' };
-            assert!(RecoveryKey::parse(std::str::from_utf8(&wrong).unwrap()).is_none(), "letter {at}");
-        }
-        assert!(RecoveryKey::parse("correct horse battery staple").is_none());
-    }
 
     #[test]
     fn no_two_uses_and_no_two_repositories_share_a_key() {

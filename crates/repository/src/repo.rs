@@ -8,8 +8,9 @@ use russet_format::condemned::Condemned;
 use russet_format::config::Config;
 use russet_format::id::{FileName, RepositoryId};
 use russet_format::index::{IndexFile, IndexedPack};
-use russet_format::key::{Keys, RecoveryKey, Secrets};
+use russet_format::key::{Keys, Secrets};
 use russet_format::pack::PACK_FRAMES;
+use russet_format::recovery::RecoveryKey;
 use russet_format::seal::TAG;
 use russet_format::slot::{MOST_TRIED, Rights, Slot, SlotKind};
 use russet_format::snapshot::Snapshot;
@@ -348,9 +349,13 @@ impl Repository {
 
     /// Makes a recovery key and a slot for it. The key is shown once and kept nowhere.
     pub fn add_recovery_key(&self, kdf: KdfChoice, now: u64) -> Result<(FileName, Zeroizing<String>)> {
-        let text = RecoveryKey::random()?.text();
-        let name = self.add_slot(text.as_bytes(), SlotKind::Recovery, "recovery key", kdf, now)?;
-        Ok((name, text))
+        let key = RecoveryKey::random()?;
+        Ok((self.add_recovery_slot(&key, kdf, now)?, key.text()))
+    }
+
+    /// Makes a slot for a recovery key that is on paper already.
+    pub fn add_recovery_slot(&self, key: &RecoveryKey, kdf: KdfChoice, now: u64) -> Result<FileName> {
+        self.add_slot(key.text().as_bytes(), SlotKind::Recovery, "recovery key", kdf, now)
     }
 
     /// Removes a key slot, unless it is the last that opens everything.

@@ -298,7 +298,7 @@ fn keys_are_added_removed_and_never_the_last_one() {
     let repository = create(&store);
     let (_, recovery) = repository.add_recovery_key(QUICK, 2).unwrap();
     let arc: Arc<dyn Store> = Arc::new(store);
-    let by_paper = Repository::open(arc.clone(), recovery.to_lowercase().as_bytes(), None).unwrap();
+    let by_paper = Repository::open(arc.clone(), recovery.to_uppercase().as_bytes(), None).unwrap();
     let slots = by_paper.slots().unwrap().entries;
     assert!(slots[1].used && !slots[0].used);
     by_paper.remove_slot(slots[0].name).unwrap();

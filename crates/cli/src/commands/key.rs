@@ -1,17 +1,20 @@
 //! `russet key`: the passwords and recovery keys that open the repository.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use russet_repository::format::id::FileName;
+use russet_repository::format::recovery::RecoveryKey;
 use russet_repository::format::slot::{Rights, SlotKind};
-use russet_repository::{KdfChoice, Repository, SlotEntry};
+use russet_repository::{KdfChoice, Repository, RepositoryError, SlotEntry};
 use serde_json::{Value, json};
 
+use crate::paper::{self, Page};
 use crate::progress::Meter;
 use crate::report::{Code, Failure, Result};
 use crate::secrets::Source;
 use crate::session::{Kdf, Session, slot_word};
 use crate::text::{Table, date, short, timestamp};
+use crate::{private, terminal};
 
 /// Lists, adds, changes and removes the keys of the repository; every snapshot is kept
 ///
@@ -51,9 +54,20 @@ enum Verb {
         #[command(flatten)]
         new: NewPassword,
     },
-    /// Makes a recovery key and prints it once; it is kept nowhere
-    #[command(after_help = "Example:\n  russet key recovery | lp")]
+    /// Makes a recovery key of 24 words and prints it once; it is kept nowhere
+    ///
+    /// The words are typed in place of the password; of each the first four letters are enough. The page of --to is a file that only
+    /// you may read: print it, and delete it.
+    #[command(
+        after_help = "Example:\n  russet key recovery | lp\n  russet key recovery --qr\n  russet key recovery --to page.html"
+    )]
     Recovery {
+        /// Prints a QR code of the words, too
+        #[arg(long)]
+        qr: bool,
+        /// Writes a page to print, .html or .svg, in place of showing the words here
+        #[arg(long, value_name = "FILE", conflicts_with = "qr")]
+        to: Option<PathBuf>,
         /// Removes the recovery keys that were there before
         #[arg(long)]
         replace: bool,
@@ -101,7 +115,7 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<Code> {
         Verb::Add { label, new } => add(&repository, session, &label, &new)?,
         Verb::Remove { key } => remove(&repository, session, &key)?,
         Verb::Change { new } => change(&repository, session, &new)?,
-        Verb::Recovery { replace, kdf } => recovery(&repository, session, replace, kdf.into())?,
+        Verb::Recovery { qr, to, replace, kdf } => recovery(&repository, session, qr, to.as_deref(), replace, kdf.into())?,
     }
     Ok(Code::Done)
 }
@@ -192,13 +206,42 @@ fn change(repository: &Repository, session: &Session, new: &NewPassword) -> Resu
     done(session, if old.is_some() { "changed" } else { "added" }, name, label)
 }
 
-fn recovery(repository: &Repository, session: &Session, replace: bool, kdf: KdfChoice) -> Result<()> {
+fn recovery(
+    repository: &Repository,
+    session: &Session,
+    qr: bool,
+    to: Option<&Path>,
+    replace: bool,
+    kdf: KdfChoice,
+) -> Result<()> {
     let before = repository.slots()?.entries;
-    let (name, key) = repository.add_recovery_key(kdf, Session::unix_now())?;
-    session.show_recovery_key(&key)?;
-    session.out.object(&json!({ "added": name.hex(), "recovery_key": key.as_str() }))?;
+    let key = RecoveryKey::random().map_err(RepositoryError::from)?;
+    let (words, now) = (key.text(), Session::unix_now());
+    let name = match to {
+        Some(path) => {
+            let page =
+                Page { repository: repository.id().to_string(), made: date(now.try_into().unwrap_or(i64::MAX)), words: &words };
+            // The page comes first: a key that nobody has must not open anything.
+            private::write_new(path, page.for_file(path)?.as_bytes())?;
+            let added = repository.add_recovery_slot(&key, kdf, now);
+            let name = added.inspect_err(|_| drop(std::fs::remove_file(path)))?;
+            session.out.say("Print this page, keep it away from the repository, and delete the file: it opens everything.");
+            session.out.summary(path.display().to_string())?;
+            session.out.object(&json!({ "added": name.hex(), "page": path.display().to_string() }))?;
+            name
+        }
+        None => {
+            let name = repository.add_recovery_slot(&key, kdf, now)?;
+            session.show_recovery_key(&words)?;
+            if qr {
+                session.out.line(paper::qr_in_text(&words, terminal::width().is_some())?)?;
+            }
+            session.out.object(&json!({ "added": name.hex(), "recovery_key": words.as_str() }))?;
+            name
+        }
+    };
     // Only now: whoever could not be shown the new one keeps the old ones.
-    for old in before.iter().filter(|entry| replace && entry.slot.kind == SlotKind::Recovery) {
+    for old in before.iter().filter(|entry| replace && entry.slot.kind == SlotKind::Recovery && entry.name != name) {
         repository.remove_slot(old.name)?;
     }
     Ok(())
