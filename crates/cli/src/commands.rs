@@ -9,10 +9,12 @@ mod diff;
 mod drill;
 mod extract;
 mod find;
+mod forget;
 mod info;
 mod key;
 mod ls;
 mod pair;
+mod pin;
 mod restore;
 mod snapshots;
 mod usage;
@@ -40,6 +42,9 @@ pub(crate) enum Command {
     Restore(restore::Args),
     Verify(verify::Args),
     Drill(drill::Args),
+    Forget(forget::Args),
+    Pin(pin::Args),
+    Unpin(pin::UnpinArgs),
     Key(key::Args),
     Demo(demo::Args),
 }
@@ -63,6 +68,9 @@ impl Command {
             Command::Restore(args) => restore::run(&args, session),
             Command::Verify(args) => verify::run(&args, session),
             Command::Drill(args) => drill::run(&args, session),
+            Command::Forget(args) => forget::run(&args, session),
+            Command::Pin(args) => pin::pin(&args, session),
+            Command::Unpin(args) => pin::unpin(&args, session),
             Command::Key(args) => key::run(args, session),
             Command::Demo(args) => demo::run(&args, session),
         }

@@ -26,6 +26,7 @@ mod walk;
 pub use walk::{Found, find, walk, walk_on};
 
 pub mod check;
+pub mod retention;
 pub mod rewrite;
 
 mod progress;

@@ -400,6 +400,21 @@ impl Repository {
         Ok(newest)
     }
 
+    /// Removes snapshots: the file of each, and then its mirror, for a snapshot exists as long as its file does. What only they needed
+    /// stays in the store until [`crate::prune`] finds it unused. Their marks are taken away. Who is not there is not missed.
+    pub fn forget(&self, snapshots: &[FileName], now: i64) -> Result<()> {
+        for name in snapshots {
+            self.remove_snapshot(*name)?;
+        }
+        let pins = self.pins()?;
+        let unpinned: Vec<String> = snapshots.iter().map(FileName::hex).filter(|name| pins.contains_key(name)).collect();
+        let marks: Vec<(&str, &[u8])> = unpinned.iter().map(|name| (name.as_str(), &b""[..])).collect();
+        match marks.is_empty() {
+            true => Ok(()),
+            false => self.keep_secrets(PINS, &marks, now),
+        }
+    }
+
     /// Marks a snapshot as one to keep, and says why; an empty reason takes the mark away.
     pub fn pin(&self, snapshot: FileName, why: &str, now: i64) -> Result<()> {
         self.keep_secrets(PINS, &[(&snapshot.hex(), why.as_bytes())], now)

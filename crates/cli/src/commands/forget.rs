@@ -1,0 +1,178 @@
+//! `russet forget`: snapshots are let go, by name or by rule. What would stay and what would go is always shown first.
+
+mod keep;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use russet_repository::format::id::FileName;
+use russet_repository::retention::Reason;
+use russet_repository::{Repository, SnapshotEntry};
+use russet_vfs::snapshots::{is_of, subject};
+use serde_json::{Value, json};
+
+use crate::facts;
+use crate::json::snapshot_json;
+use crate::phones::same_name;
+use crate::progress::Meter;
+use crate::report::{Code, Failure, Result};
+use crate::session::Session;
+use crate::terminal;
+use crate::text::{Table, date, plural, short};
+use crate::wanted::{Device, entries, find, of_device};
+
+/// Lets snapshots go: those that are named, those that no rule keeps, or all of one device
+///
+/// What would stay, and why, and what would go is shown first; then it asks, or needs --yes. The space is freed by `russet prune`, after
+/// a time of grace. Pinned snapshots are kept by every rule, and go only if they are named or their whole device goes.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  russet forget --keep-daily 30 --keep-monthly 24 --keep-yearly 100\n  russet forget 3f9a77c2 --yes\n  russet forget --device \"Old iPhone\""
+)]
+pub(crate) struct Args {
+    /// Snapshots to let go: ids, `latest`, or dates
+    #[arg(value_name = "SNAPSHOT", conflicts_with = "Keep")]
+    snapshots: Vec<String>,
+    #[command(flatten)]
+    keep: keep::Keep,
+    #[command(flatten)]
+    device: Device,
+    /// Only shows what would stay and what would go
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// Does not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// With --yes: also if a device, or the repository, would be left without any snapshot
+    #[arg(long, requires = "yes")]
+    leave_nothing: bool,
+}
+
+/// Every snapshot that was looked at, and why it stays; none means that it goes.
+struct Plan {
+    looked_at: Vec<(SnapshotEntry, Vec<Reason>)>,
+    /// Devices that would have no snapshot any more.
+    emptied: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
+    let rules = args.keep.rules();
+    if args.snapshots.is_empty() && rules.is_empty() && args.device.device.is_none() {
+        return Err(Failure::new(Code::Usage, "nothing says which snapshots are to go").hint(
+            "name some, or give rules such as --keep-daily 30 --keep-monthly 24; --device NAME alone means all of that device",
+        ));
+    }
+    let meter = Meter::new(&session.out);
+    let repository = session.open(&meter)?;
+    let plan = plan(args, &repository, session)?;
+    show(&plan, session)?;
+    let going: Vec<FileName> = plan.going().map(|entry| entry.name).collect();
+    let agreed = !going.is_empty() && !args.dry_run && agree(args, &plan, session)?;
+    if agreed {
+        repository.forget(&going, Session::now().0)?;
+        let what = plural(going.len() as u64, "snapshot");
+        session.out.summary(format!("forgot {what}; `russet prune` says what that frees, and frees it"))?;
+    } else if !going.is_empty() {
+        session.out.say(match args.dry_run {
+            true => "This was a dry run: nothing was forgotten.",
+            false => "Nothing was forgotten; --yes says that it may be.",
+        });
+    }
+    session.out.object(&object(&plan, agreed))?;
+    Ok(Code::Done)
+}
+
+fn plan(args: &Args, repository: &Repository, session: &Session) -> Result<Plan> {
+    let all = entries(repository, &session.out)?;
+    let device = args.device.device.as_deref();
+    let chosen = of_device(all.clone(), device)?;
+    let pins = repository.pins()?;
+    let rules = args.keep.rules();
+    let looked_at: Vec<(SnapshotEntry, Vec<Reason>)> = if args.snapshots.is_empty() {
+        // Rules keep the pinned; whoever lets a device go means all of it.
+        let reasons = if rules.is_empty() { vec![Vec::new(); chosen.len()] } else { keep::apply(&rules, &chosen, &pins) };
+        chosen.into_iter().zip(reasons).collect()
+    } else {
+        let named: Vec<SnapshotEntry> = args.snapshots.iter().map(|text| find(&all, text, device)).collect::<Result<_>>()?;
+        let names: BTreeSet<FileName> = named.iter().map(|entry| entry.name).collect();
+        all.iter().filter(|entry| names.contains(&entry.name)).map(|entry| (entry.clone(), Vec::new())).collect()
+    };
+    let going: BTreeSet<FileName> = looked_at.iter().filter(|(_, why)| why.is_empty()).map(|(entry, _)| entry.name).collect();
+    let mut left: BTreeMap<String, (bool, String)> = BTreeMap::new();
+    for entry in &all {
+        let (stays, title) = left.entry(subject(&entry.snapshot)).or_default();
+        *stays |= !going.contains(&entry.name);
+        *title = facts::title(&entry.snapshot).to_owned();
+    }
+    let emptied = left.into_values().filter(|(stays, _)| !stays).map(|(_, title)| title).collect();
+    Ok(Plan { looked_at, emptied })
+}
+
+impl Plan {
+    fn going(&self) -> impl Iterator<Item = &SnapshotEntry> {
+        self.looked_at.iter().filter(|(_, why)| why.is_empty()).map(|(entry, _)| entry)
+    }
+}
+
+fn words(reasons: &[Reason]) -> Vec<String> {
+    reasons.iter().map(Reason::to_string).collect()
+}
+
+fn show(plan: &Plan, session: &Session) -> Result<()> {
+    let mut table = Table::new(&["", "ID", "DATE", "DEVICE OR FOLDER", "WHY"]);
+    for (entry, reasons) in &plan.looked_at {
+        table.row([
+            if reasons.is_empty() { "goes" } else { "stays" }.to_owned(),
+            short(&entry.name.hex()).to_owned(),
+            date(entry.snapshot.started.0),
+            facts::title(&entry.snapshot).to_owned(),
+            words(reasons).join(", "),
+        ]);
+    }
+    for line in table.lines() {
+        session.out.line(line)?;
+    }
+    let going = plan.going().count() as u64;
+    let staying = plan.looked_at.len() as u64 - going;
+    session.out.summary(format!("{} would go, {staying} would stay", plural(going, "snapshot")))
+}
+
+/// Whether it may be done: somebody said so on the command line, or says so now.
+fn agree(args: &Args, plan: &Plan, session: &Session) -> Result<bool> {
+    let somebody_is_there = terminal::is_there() && !session.out.json;
+    let emptied = plan.emptied.join(", ");
+    match (plan.emptied.first(), args.yes) {
+        (Some(_), true) if args.leave_nothing => Ok(true),
+        (Some(device), _) if somebody_is_there => {
+            session.out.say(format!("No snapshot of {emptied} would be left."));
+            let wanted =
+                args.device.device.as_deref().filter(|name| plan.going().all(|entry| is_of(entry, name))).unwrap_or(device);
+            let answer = terminal::line(&format!("Type {wanted:?} to go on:"))?;
+            match same_name(&answer, wanted) {
+                true => Ok(true),
+                false => Err(Failure::new(Code::Usage, format!("{answer:?} is not {wanted:?}; nothing was forgotten"))),
+            }
+        }
+        (Some(_), true) => {
+            Err(Failure::new(Code::Usage, format!("no snapshot of {emptied} would be left; nothing was forgotten"))
+                .hint("--yes --leave-nothing says that this is meant"))
+        }
+        (None, true) => Ok(true),
+        (None, false) if somebody_is_there => terminal::confirm("Forget them?", false),
+        (_, false) => Ok(false),
+    }
+}
+
+fn object(plan: &Plan, done: bool) -> Value {
+    let entry = |(entry, reasons): &(SnapshotEntry, Vec<Reason>)| {
+        let mut object = snapshot_json(entry);
+        object["reasons"] = json!(words(reasons));
+        object
+    };
+    let (going, staying): (Vec<_>, Vec<_>) = plan.looked_at.iter().partition(|(_, why)| why.is_empty());
+    json!({
+        "forgotten": done,
+        "goes": going.into_iter().map(entry).collect::<Vec<_>>(),
+        "stays": staying.into_iter().map(entry).collect::<Vec<_>>(),
+        "left_without_snapshots": plan.emptied,
+    })
+}
