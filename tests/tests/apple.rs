@@ -211,7 +211,7 @@ fn an_app_or_a_picture_comes_out_alone_and_nothing_is_overwritten_unasked() {
     assert_eq!((again.written.files, again.written.skipped.len() as u64), (0, first.written.files));
     let over = Options { overwrite: true, ..Options::default() };
     assert_eq!(extract(&view, &photos, &to, over, &Silent).unwrap().written.files, first.written.files);
-    let nothing = Selection { app: Some("com.example.nobody".into()), ..Selection::default() };
+    let nothing = Selection { apps: vec!["com.example.nobody".into()], ..Selection::default() };
     assert!(matches!(extract(&view, &nothing, &to, Options::default(), &Silent), Err(VfsError::NoPath { .. })));
 }
 

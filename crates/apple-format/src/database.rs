@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::row::{file_id_text, parse_file_id};
 use crate::sqlite::{self, Opened};
-use crate::{BadRow, Error, Result, Row};
+use crate::{BadRow, Error, Result, Row, RowName};
 
 const WHAT: &str = "Manifest.db";
 const ROW_BY_NUMBER: &str = "SELECT fileID, domain, relativePath, flags, file FROM Files WHERE rowid = ?1";
@@ -52,7 +53,7 @@ impl Database {
     /// the end of a table that is damaged in the middle.
     pub fn rows(&self) -> Result<Rows<'_>> {
         let (mut places, mut names) = (Vec::new(), Vec::new());
-        let damage = self.scan(|number, domain, path| {
+        let damage = self.scan(|number, _, domain, path| {
             let start = names.len();
             names.extend_from_slice(domain);
             let middle = names.len();
@@ -79,14 +80,14 @@ impl Database {
     /// How many rows there are.
     pub fn count(&self) -> Result<u64> {
         let mut count = 0;
-        self.scan(|_, _, _| count += 1)?;
+        self.scan(|_, _, _, _| count += 1)?;
         Ok(count)
     }
 
     /// All domains and how many rows each has.
     pub fn domains(&self) -> Result<Vec<(String, u64)>> {
         let mut domains: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
-        self.scan(|_, domain, _| match domains.get_mut(domain) {
+        self.scan(|_, _, domain, _| match domains.get_mut(domain) {
             Some(count) => *count += 1,
             None => drop(domains.insert(domain.to_vec(), 1)),
         })?;
@@ -120,6 +121,37 @@ impl Database {
         sqlite::close(WHAT, self.0)
     }
 
+    /// The same database with only those rows that `keep` wants. Nothing of the others is left in any page, and everything but the table of
+    /// files stays as it was.
+    pub fn reduce(self, mut keep: impl FnMut(&RowName<'_>) -> bool) -> Result<Vec<u8>> {
+        let mut gone = Vec::new();
+        let damage = self.scan(|number, id, domain, path| {
+            let text = String::from_utf8_lossy;
+            if !keep(&RowName { file_id: parse_file_id(id), domain: text(domain), path: text(path) }) {
+                gone.push(number);
+            }
+        })?;
+        if let Some(damage) = damage {
+            return Err(Error::malformed(WHAT, damage.reason));
+        }
+        let connection = &self.0.connection;
+        // If it fails half way the copy in memory is dropped, so there is nothing to roll back.
+        connection.execute_batch("PRAGMA query_only = OFF; PRAGMA journal_mode = OFF; BEGIN").map_err(fail)?;
+        {
+            let mut delete = connection.prepare("DELETE FROM Files WHERE rowid = ?1").map_err(fail)?;
+            for number in gone {
+                self.0.next_question();
+                delete.execute([number]).map_err(fail)?;
+            }
+        }
+        connection.execute_batch("COMMIT").map_err(fail)?;
+        // SQLite writes the new file beside the old one, as a second database.
+        connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 1).map_err(fail)?;
+        self.0.next_question();
+        connection.execute_batch("VACUUM").map_err(fail)?;
+        sqlite::close(WHAT, self.0)
+    }
+
     /// A new, empty manifest, as a phone would begin it. [`Database::serialize`] ends it.
     pub fn create() -> Result<Database> {
         let connection = Connection::open_in_memory().map_err(fail)?;
@@ -147,12 +179,12 @@ impl Database {
         sqlite::close(WHAT, self.0)
     }
 
-    /// Shows the number, domain and path of every row to `visit`, and says what is wrong with the table if it cannot be
+    /// Shows the number, id, domain and path of every row to `visit`, and says what is wrong with the table if it cannot be
     /// read to its end.
-    fn scan(&self, mut visit: impl FnMut(i64, &[u8], &[u8])) -> Result<Option<BadRow>> {
+    fn scan(&self, mut visit: impl FnMut(i64, &[u8], &[u8], &[u8])) -> Result<Option<BadRow>> {
         self.0.next_question();
         // The indexes of a hostile file may lie.
-        let sql = "SELECT rowid, domain, relativePath FROM Files NOT INDEXED";
+        let sql = "SELECT rowid, domain, relativePath, fileID FROM Files NOT INDEXED";
         let mut statement = self.0.connection.prepare(sql).map_err(fail)?;
         let mut rows = statement.query([]).map_err(fail)?;
         let (mut count, mut bytes) = (0_u64, self.most_bytes());
@@ -167,7 +199,7 @@ impl Database {
                     match (bytes.checked_sub(size), row.get(0)) {
                         (Some(left), Ok(number)) => {
                             bytes = left;
-                            visit(number, domain, path);
+                            visit(number, text(3), domain, path);
                         }
                         (None, _) => break "it has more rows than room for them".to_owned(),
                         (_, Err(error)) => break error.to_string(),

@@ -2,7 +2,7 @@
 
 use crate::database::{self, Database};
 use crate::mbdb::{self, Mbdb};
-use crate::{BadRow, MbFile, Result, Row};
+use crate::{BadRow, MbFile, Result, Row, RowName};
 
 /// Manifest.db or Manifest.mbdb.
 #[derive(Debug)]
@@ -60,6 +60,14 @@ impl ManifestIndex {
         match self {
             ManifestIndex::Database(database) => database.domains(),
             ManifestIndex::Mbdb(mbdb) => Ok(mbdb.domains()),
+        }
+    }
+
+    /// The bytes of the same manifest with only those rows that `keep` wants, and no trace of the others.
+    pub fn reduce(self, keep: impl FnMut(&RowName<'_>) -> bool) -> Result<Vec<u8>> {
+        match self {
+            ManifestIndex::Database(database) => database.reduce(keep),
+            ManifestIndex::Mbdb(mbdb) => mbdb.reduce(keep),
         }
     }
 }

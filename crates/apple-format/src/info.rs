@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use plist::{Dictionary, Value};
 
+use crate::binary_plist::Objects;
 use crate::property_list::{self, Fields};
 use crate::{Error, Result};
 
@@ -202,6 +203,21 @@ pub fn restore_applications(info: &[u8]) -> Result<Option<Vec<u8>>> {
     Ok(root.dictionary("Applications").filter(|apps| !apps.is_empty()).cloned().map(property_list::write_xml))
 }
 
+/// The same Info.plist without the apps whose bundle ids `keep` does not want.
+pub fn retain_applications(info: &[u8], keep: impl Fn(&str) -> bool) -> Result<Vec<u8>> {
+    let mut root = property_list::read(WHAT, info)?;
+    if let Some(Value::Dictionary(applications)) = root.get_mut("Applications") {
+        applications.retain(|id, _| keep(id));
+    }
+    if let Some(Value::Array(installed)) = root.get_mut("Installed Applications") {
+        installed.retain(|id| id.as_string().is_none_or(&keep));
+    }
+    Ok(match Objects::is_binary(info) {
+        true => property_list::write(root),
+        false => property_list::write_xml(root),
+    })
+}
+
 /// Names lie in the property list that the App Store gave the phone with each app.
 fn app_names(applications: &Dictionary) -> BTreeMap<String, String> {
     let name = |metadata: &[u8]| {
@@ -250,6 +266,10 @@ mod tests {
         let apps = property_list::read("apps", &apps).unwrap();
         assert_eq!(apps.dictionary("org.example.app").unwrap().data("ApplicationSINF"), Some(&b"sinf"[..]));
         assert_eq!(restore_applications(&Info::default().encode()).unwrap(), None);
+
+        let without = retain_applications(&bytes, |id| id != "org.example.app").unwrap();
+        assert!(without.starts_with(b"<?xml") && restore_applications(&without).unwrap().is_none());
+        assert_eq!(Info::parse(&without).unwrap().device_name.as_deref(), Some("Anna’s & Bert’s"));
     }
 
     #[test]

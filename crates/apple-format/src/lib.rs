@@ -25,6 +25,7 @@ pub mod key;
 pub mod keybag;
 
 // What people call it.
+pub mod app;
 pub mod domain;
 pub mod photos;
 pub mod well_known;
@@ -43,7 +44,7 @@ pub use index::ManifestIndex;
 pub use key::{FileKey, Kek};
 pub use keybag::{ClassKeys, Keybag};
 pub use record::MbFile;
-pub use row::{BadRow, Row, RowKind};
+pub use row::{BadRow, Row, RowKind, RowName};
 
 #[cfg(test)]
 mod fixtures;

@@ -80,6 +80,13 @@ impl ManifestPlist {
         ManifestPlist { root }
     }
 
+    /// Leaves out the apps, groups and plug-ins whose ids `keep` does not want.
+    pub fn retain_applications(&mut self, keep: impl Fn(&str) -> bool) {
+        if let Some(Value::Dictionary(applications)) = self.root.get_mut("Applications") {
+            applications.retain(|id, _| keep(id));
+        }
+    }
+
     /// All of it as binary property list.
     pub fn encode(&self) -> Vec<u8> {
         property_list::write(self.root.clone())
@@ -189,6 +196,15 @@ mod tests {
         assert_eq!((plain.keybag(), plain.manifest_key()), (Some(&[9][..]), None));
         assert_eq!(plain.root.get("AppleIDs"), manifest.root.get("AppleIDs"));
         assert_eq!(plain.applications(), manifest.applications());
+    }
+
+    #[test]
+    fn apps_are_left_out_and_everything_else_is_kept() {
+        let mut manifest = sample();
+        manifest.retain_applications(|id| id != "org.example.app");
+        assert!(manifest.applications().is_empty());
+        manifest.root.insert("Applications".into(), sample().root.get("Applications").unwrap().clone());
+        assert_eq!(manifest, sample());
     }
 
     #[test]

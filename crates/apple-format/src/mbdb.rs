@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::read::Reader;
 use crate::row::file_id;
-use crate::{BadRow, Error, MbFile, Result, Row, RowKind};
+use crate::{BadRow, Error, MbFile, Result, Row, RowKind, RowName};
 
 const WHAT: &str = "Manifest.mbdb";
 /// How the file begins: its name and a version.
@@ -76,6 +76,26 @@ impl Mbdb {
             *domains.entry(row.domain).or_default() += 1;
         }
         domains.into_iter().collect()
+    }
+
+    /// The same file with only those records that `keep` wants, as they are and in the order they were in. A damaged one is an error.
+    pub fn reduce(&self, mut keep: impl FnMut(&RowName<'_>) -> bool) -> Result<Vec<u8>> {
+        if let Some(damage) = &self.damage {
+            return Err(Error::malformed(WHAT, damage.reason.clone()));
+        }
+        let mut kept = Vec::new();
+        for record in &self.records {
+            let fields = fields(&mut Reader::new(WHAT, &self.bytes[record.clone()]))?;
+            let (domain, path) = (String::from_utf8_lossy(fields.domain), String::from_utf8_lossy(fields.path));
+            let name = RowName { file_id: Some(file_id(&domain, &path)), domain, path };
+            if keep(&name) {
+                kept.push(record.clone());
+            }
+        }
+        kept.sort_by_key(|record| record.start);
+        let mut bytes = MAGIC.to_vec();
+        kept.into_iter().for_each(|record| bytes.extend_from_slice(&self.bytes[record]));
+        Ok(bytes)
     }
 }
 
@@ -261,6 +281,16 @@ mod tests {
         let bytes = [&good[..], &good[6..good.len() - 1]].concat();
         let rows: Vec<_> = Mbdb::parse(&bytes).unwrap().rows().collect();
         assert!(matches!(rows.as_slice(), [Ok(_), Err(_)]));
+    }
+
+    #[test]
+    fn what_is_left_of_a_reduced_file_is_as_it_was() {
+        let record = |path: &str| encode_record("HomeDomain", &MbFile { path: path.into(), ..MbFile::default() }).unwrap();
+        let (a, b, c) = (record("a"), record("b"), record("c"));
+        let bytes = [&MAGIC[..], &c, &b, &a].concat();
+        let reduce = |bytes: &[u8]| Mbdb::parse(bytes).unwrap().reduce(|name| name.path != "b");
+        assert_eq!(reduce(&bytes).unwrap(), [&MAGIC[..], &c, &a].concat());
+        assert!(reduce(&bytes[..bytes.len() - 1]).is_err());
     }
 
     #[test]

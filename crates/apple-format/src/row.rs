@@ -1,5 +1,6 @@
 //! A row of the manifest: what both forms of it say of every file before its record is opened.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use sha1::{Digest, Sha1};
@@ -56,6 +57,17 @@ impl Row {
     pub fn has_expected_id(&self) -> bool {
         self.file_id == file_id(&self.domain, &self.path)
     }
+}
+
+/// Which file a row speaks of, without its record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowName<'a> {
+    /// The name of its contents in the backup folder, if that is one.
+    pub file_id: Option<[u8; 20]>,
+    /// The part of the phone it belongs to, as far as it is text.
+    pub domain: Cow<'a, str>,
+    /// Its path inside the domain, as far as it is text.
+    pub path: Cow<'a, str>,
 }
 
 /// What a row stands for.

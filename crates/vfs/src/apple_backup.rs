@@ -1,4 +1,9 @@
-//! Apple's folder made again: encrypted exactly as it came, or plain.
+//! Apple's folder made again: encrypted exactly as it came, or plain; whole, or with less in it.
+
+mod reduction;
+
+pub use reduction::Reduction;
+pub(crate) use reduction::app_names;
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -39,6 +44,32 @@ pub fn export(
     options: Options,
     progress: &dyn Progress,
 ) -> Result<Extracted> {
+    write(repository, snapshot, None, to, form, options, progress)
+}
+
+/// Makes a smaller Apple folder, in `to` itself: what holds nothing but these apps, each a bundle id or a name.
+pub fn export_apps(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    apps: &[String],
+    to: &Path,
+    form: Form,
+    options: Options,
+    progress: &dyn Progress,
+) -> Result<Extracted> {
+    let reduction = Reduction::to_apps(&*repository.reader()?, snapshot, apps)?;
+    write(repository, snapshot, Some(reduction), to, form, options, progress)
+}
+
+fn write(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    reduction: Option<Reduction>,
+    to: &Path,
+    form: Form,
+    options: Options,
+    progress: &dyn Progress,
+) -> Result<Extracted> {
     if snapshot.source != Source::AppleBackup {
         return Err(VfsError::NotApple);
     }
@@ -53,6 +84,9 @@ pub fn export(
     let (mut files, mut links) = (Vec::new(), Vec::new());
     let mut visit = |found: Found<'_>| {
         let path = found.path.to_vec();
+        if reduction.as_ref().is_some_and(|reduction| !belongs(reduction, &found)) {
+            return Ok(false);
+        }
         match &found.node.kind {
             NodeKind::File(_) => files.push((path, found.node.clone())),
             NodeKind::Directory(_) => target.directory(&parts(&path), &found.node.into()).map_err(source_error)?,
@@ -66,7 +100,8 @@ pub fn export(
         unreadable.push((String::from_utf8_lossy(path).into_owned(), error.to_string()));
     })?;
     progress.phase(Phase::Extracting, files.len() as u64, files.iter().map(|(_, node)| node.size()).sum());
-    let writer = Writer { reader: &reader, target: &target, progress, failed: Mutex::new(unreadable), digests: Mutex::default() };
+    let (failed, reduction) = (Mutex::new(unreadable), reduction.as_ref());
+    let writer = Writer { reader: &reader, target: &target, reduction, progress, failed, digests: Mutex::default() };
     match plain {
         false => files.par_iter().try_for_each(|(path, node)| writer.as_it_came(path, node))?,
         true => writer.plain_folder(repository, snapshot, &files)?,
@@ -76,6 +111,15 @@ pub fn export(
     }
     let failed = writer.failed.into_inner().unwrap_or_else(|e| e.into_inner());
     Ok(Extracted { written: target.finish()?, failed, missing: Vec::new() })
+}
+
+/// Whether something of the whole folder is in the smaller one too.
+fn belongs(reduction: &Reduction, found: &Found<'_>) -> bool {
+    match &found.node.kind {
+        NodeKind::File(_) => reduction.has(found.path),
+        NodeKind::Directory(_) => found.path.len() == 2 && found.path.iter().all(u8::is_ascii_hexdigit),
+        NodeKind::Symlink(_) | NodeKind::Other => false,
+    }
 }
 
 fn source_error(error: crate::target::TargetError) -> RepositoryError {
@@ -89,6 +133,8 @@ fn parts(path: &[u8]) -> Vec<&[u8]> {
 struct Writer<'a> {
     reader: &'a Arc<Reader>,
     target: &'a Target,
+    /// What there is less of than in the snapshot.
+    reduction: Option<&'a Reduction>,
     progress: &'a dyn Progress,
     failed: Mutex<Vec<(String, String)>>,
     /// SHA-1 of plain files, by id: what the plain manifest must say.
@@ -114,6 +160,10 @@ impl Writer<'_> {
     }
 
     fn as_it_came(&self, path: &[u8], node: &Node) -> Result<()> {
+        if let Some(bytes) = self.reduction.and_then(|reduction| reduction.stored(path)) {
+            self.progress.advance(1, node.size());
+            return self.put(path, node, &mut &bytes[..]).map(drop);
+        }
         let mut content = Hashing::new(content::stored(self.reader, node), blake3::Hasher::new());
         let written = self.put(path, node, &mut content)?;
         self.progress.advance(1, node.size());
@@ -126,9 +176,11 @@ impl Writer<'_> {
     }
 
     fn plain_folder(&self, repository: &Repository, snapshot: &Snapshot, files: &[(Vec<u8>, Node)]) -> Result<()> {
-        let manifest_plist = manifest_plist(self.reader, snapshot)?;
+        let (manifest_plist, manifest) = match self.reduction {
+            None => (manifest_plist(self.reader, snapshot)?, manifest(self.reader, snapshot)?),
+            Some(reduction) => (reduction.manifest_plist().clone(), reduction.manifest()?),
+        };
         let keys = class_keys(repository, snapshot, &manifest_plist)?;
-        let manifest = manifest(self.reader, snapshot)?;
         let claims = claims_of(&manifest)?;
         files.par_iter().try_for_each(|(path, node)| match &path[..] {
             b"Manifest.plist" | b"Manifest.db" | b"Manifest.mbdb" => Ok(()),
@@ -173,6 +225,10 @@ impl Writer<'_> {
     }
 
     fn plain_file(&self, path: &[u8], node: &Node, claims: &HashMap<[u8; 20], Claim>) -> Result<()> {
+        if let Some(bytes) = self.reduction.and_then(|reduction| reduction.plain(path)) {
+            self.progress.advance(1, node.size());
+            return self.put(path, node, &mut &bytes[..]).map(drop);
+        }
         let id = path.rsplit(|&b| b == b'/').next().and_then(parse_file_id);
         let claim = id.and_then(|id| claims.get(&id).copied());
         let plain = match content::plain(self.reader, node, claim.map(|claim| claim.size)) {

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use globset::GlobMatcher;
 use rayon::prelude::*;
+use russet_apple_format::app::App;
 use russet_apple_format::domain::Domain;
 use russet_repository::{Phase, Progress};
 
@@ -18,8 +19,8 @@ use crate::{Result, VfsError, pattern};
 /// Which files are meant. Several conditions must all hold; none means everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// An app by its bundle id or its name: its own container, its extensions and the containers it shares.
-    pub app: Option<String>,
+    /// Apps by their bundle ids or names, any of which will do: their own containers, extensions and the containers they share.
+    pub apps: Vec<String>,
     /// A domain.
     pub domain: Option<String>,
     /// A pattern over the path, or over domain and path; `*` stops at `/`, `**` does not.
@@ -39,7 +40,7 @@ pub struct Extracted {
 
 /// Writes the selected files into a folder.
 pub fn extract(view: &View, selection: &Selection, to: &Path, options: Options, progress: &dyn Progress) -> Result<Extracted> {
-    let matcher = Matcher::new(selection)?;
+    let matcher = Matcher::new(view, selection)?;
     let chosen: Vec<&Item> = view.items().iter().filter(|item| matcher.chooses(item)).collect();
     if chosen.is_empty() {
         return Err(VfsError::NoPath { path: matcher.shown() });
@@ -123,21 +124,23 @@ fn attributes(item: &Item) -> Attributes {
 
 struct Matcher<'a> {
     selection: &'a Selection,
+    apps: Vec<App>,
     glob: Option<GlobMatcher>,
 }
 
 impl<'a> Matcher<'a> {
-    fn new(selection: &'a Selection) -> Result<Matcher<'a>> {
+    fn new(view: &View, selection: &'a Selection) -> Result<Matcher<'a>> {
         let compile = |pattern: &String| {
             // A folder stands for all that is in it.
             let whole = format!("{{{pattern},{pattern}/**}}", pattern = pattern.trim_end_matches('/'));
             pattern::glob(&whole, pattern, false)
         };
-        Ok(Matcher { selection, glob: selection.path.as_ref().map(compile).transpose()? })
+        let apps = selection.apps.iter().map(|app| view.app(app)).collect::<Result<_>>()?;
+        Ok(Matcher { selection, apps, glob: selection.path.as_ref().map(compile).transpose()? })
     }
 
     fn chooses(&self, item: &Item) -> bool {
-        let by_app = self.selection.app.as_ref().is_none_or(|app| is_of_app(&item.domain, app));
+        let by_app = self.apps.is_empty() || self.apps.iter().any(|app| app.has_domain(&item.domain));
         let by_domain = self.selection.domain.as_ref().is_none_or(|domain| domain.eq_ignore_ascii_case(&item.domain));
         let by_path = self
             .glob
@@ -147,9 +150,10 @@ impl<'a> Matcher<'a> {
     }
 
     fn shown(&self) -> String {
-        let Selection { app, domain, path } = self.selection;
-        let parts = [("app", app), ("domain", domain), ("path", path)];
-        let shown: Vec<String> = parts.iter().filter_map(|(word, value)| value.as_ref().map(|v| format!("{word} {v}"))).collect();
+        let Selection { apps, domain, path } = self.selection;
+        let apps = apps.iter().map(|app| ("app", app));
+        let parts = [("domain", domain), ("path", path)].into_iter().filter_map(|(word, value)| Some((word, value.as_ref()?)));
+        let shown: Vec<String> = apps.chain(parts).map(|(word, value)| format!("{word} {value}")).collect();
         if shown.is_empty() { "file".into() } else { shown.join(" with ") }
     }
 }

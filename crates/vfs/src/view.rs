@@ -8,6 +8,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use russet_apple_format::app::App;
 use russet_apple_format::cipher_stream::DecryptReader;
 use russet_apple_format::database::Database;
 use russet_apple_format::domain::Domain;
@@ -18,6 +19,7 @@ use russet_repository::format::snapshot::{Snapshot, Source};
 use russet_repository::format::tree::{Layer, Node, NodeKind};
 use russet_repository::{Found, Reader, find, walk_on};
 
+use crate::apple_backup::{app_names, manifest_plist};
 use crate::{Result, VfsError, content};
 
 /// What an entry is.
@@ -203,6 +205,16 @@ impl View {
             (_, Some("")) => item.path.is_empty(),
             (_, Some(rest)) => rest.strip_prefix('/').is_some_and(|path| path.as_bytes() == item.path),
         })
+    }
+
+    /// Finds an app by its bundle id or its name.
+    pub fn app(&self, wanted: &str) -> Result<App> {
+        let domains = self.items.chunk_by(|a, b| a.domain == b.domain).map(|items| &*items[0].domain);
+        let (applications, names) = match self.unlocked_apple {
+            true => (manifest_plist(&self.reader, &self.snapshot)?.applications(), app_names(&self.reader, &self.snapshot)?),
+            false => Default::default(),
+        };
+        Ok(App::find(wanted, domains, &applications, &names))
     }
 
     /// Lists one folder; an empty path is the top.

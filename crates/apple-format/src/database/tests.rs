@@ -127,6 +127,47 @@ fn only_the_records_that_are_given_change() {
     assert_eq!(database.rows().unwrap().flatten().filter(without).count(), 50);
 }
 
+#[test]
+fn a_reduced_manifest_has_the_rows_that_are_wanted_and_no_trace_of_the_others() {
+    let bytes = with_sql("INSERT INTO Properties VALUES ('salt', x'0102')");
+    let mut seen = 0;
+    let reduced = Database::from_bytes(&bytes)
+        .unwrap()
+        .reduce(|name| {
+            seen += 1;
+            assert_eq!(name.file_id, Some(file_id(&name.domain, &name.path)));
+            name.domain == "AppDomain-3"
+        })
+        .unwrap();
+    assert_eq!((seen, &reduced[18..20]), (500, &[2, 2][..]));
+    assert_eq!(sqlite::check(&reduced[..], reduced.len() as u64).unwrap(), sqlite::Verdict::Ok);
+    assert!(reduced.len() * 4 < bytes.len() && !reduced.windows(11).any(|window| window == b"AppDomain-4"));
+    let database = Database::from_bytes(&reduced).unwrap();
+    assert_eq!((pragma(&database, "user_version"), pragma(&database, "auto_vacuum")), (2, 2));
+    let schema = |bytes: &[u8]| -> Vec<String> {
+        let database = Database::from_bytes(bytes).unwrap();
+        let mut statement = database.0.connection.prepare("SELECT ifnull(sql, '') FROM sqlite_schema ORDER BY name").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(schema(&reduced), schema(&bytes));
+    let salt: Vec<u8> =
+        database.0.connection.query_row("SELECT value FROM Properties WHERE key = 'salt'", [], |row| row.get(0)).unwrap();
+    assert_eq!(salt, [1, 2]);
+    let all = Database::from_bytes(&bytes).unwrap();
+    let wanted: Vec<Row> = all.rows().unwrap().flatten().filter(|row| row.domain == "AppDomain-3").collect();
+    assert_eq!(database.rows().unwrap().map(Result::unwrap).collect::<Vec<_>>(), wanted);
+}
+
+#[test]
+fn a_real_manifest_is_reduced_to_one_app() {
+    let Some(bytes) = real("real-ios14-manifest/Manifest.db") else { return };
+    let reduced = Database::from_bytes(&bytes).unwrap().reduce(|name| name.domain == "AppDomain-com.apple.mobilesafari").unwrap();
+    let database = Database::from_bytes(&reduced).unwrap();
+    assert_eq!(database.domains().unwrap().len(), 1);
+    assert!(database.count().unwrap() > 5 && reduced.len() < bytes.len() / 10);
+    assert_eq!(sqlite::check(&reduced[..], reduced.len() as u64).unwrap(), sqlite::Verdict::Ok);
+}
+
 /// A manifest with hostile contents, made by SQL.
 fn with_sql(sql: &str) -> Vec<u8> {
     let database = Database::from_bytes(&sample()).unwrap();
@@ -202,6 +243,9 @@ fn pages_that_name_each_other_again_and_again_end() {
         let _ = database.row(&[1; 20]);
         let _ = database.rewrite(|_| None);
     }
+    if let Ok(database) = Database::from_bytes(&bytes) {
+        let _ = database.reduce(|_| false);
+    }
     assert_ne!(sqlite::check(&bytes[..], bytes.len() as u64).unwrap(), sqlite::Verdict::Ok);
 }
 
@@ -229,6 +273,10 @@ fn no_damage_makes_it_panic() {
         }
         let _ = database.domains();
         let _ = database.rewrite(|_| Some(vec![1]));
+    }
+    for _ in 0..100 {
+        let Ok(database) = Database::from_bytes(&noise.flipped(&bytes)) else { continue };
+        let _ = database.reduce(|name| name.path.ends_with('7'));
     }
     for length in (0..bytes.len()).step_by(997) {
         if let Ok(database) = Database::from_bytes(&bytes[..length]) {

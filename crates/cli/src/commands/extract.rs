@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use russet_vfs::apple_backup::{Form, export};
+use russet_vfs::apple_backup::{Form, export, export_apps};
 use russet_vfs::extract::{Extracted, Selection, extract};
 use russet_vfs::target::Options;
 use russet_vfs::{VfsError, View};
@@ -23,10 +23,11 @@ const EXAMPLES: usize = 5;
 ///
 /// Files come out decrypted and under human names, or with --as-apple-backup as the folder that Finder, iTunes and Apple Devices
 /// restore from, bit for bit as it came. Nothing is written outside the folder, and nothing that is there is overwritten unless asked.
-/// Several of --app, --domain and --path must all hold; with none of them everything comes out.
+/// Several of --app, --domain and --path must all hold; with none of them everything comes out. Apple's folder can be made with
+/// nothing but some apps in it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  russet extract latest --app net.whatsapp.WhatsApp --to ~/whatsapp\n  russet extract 2026-11 --path 'Media/DCIM/**' --to ~/photos\n  russet extract latest --as-apple-backup --to ~/restore/00008130-000A1B2C3D4E001C"
+    after_help = "Example:\n  russet extract latest --app net.whatsapp.WhatsApp --to ~/whatsapp\n  russet extract 2026-11 --path 'Media/DCIM/**' --to ~/photos\n  russet extract latest --as-apple-backup --to ~/restore/00008130-000A1B2C3D4E001C\n  russet extract latest --app net.whatsapp.WhatsApp --as-apple-backup --to ~/whatsapp-only"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -34,16 +35,16 @@ pub(crate) struct Args {
     /// The folder to write into; it is made if it is not there
     #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
-    /// One app: its bundle id, or its name
-    #[arg(long, value_name = "ID", conflicts_with = "as_apple_backup")]
-    app: Option<String>,
+    /// One app: its bundle id, or its name; several times for several
+    #[arg(long, value_name = "ID")]
+    app: Vec<String>,
     /// One domain, as `russet usage` shows them
     #[arg(long, value_name = "DOMAIN", conflicts_with = "as_apple_backup")]
     domain: Option<String>,
     /// Paths that fit a pattern, with or without the domain before them; `*` stops at a slash, `**` does not
     #[arg(long, value_name = "GLOB", conflicts_with = "as_apple_backup")]
     path: Option<String>,
-    /// Makes Apple's own folder again, exactly as it came
+    /// Makes Apple's own folder again, exactly as it came; with --app one that holds nothing else
     #[arg(long)]
     as_apple_backup: bool,
     /// Makes Apple's own folder without Apple's encryption: whoever has the folder can read everything in it
@@ -69,15 +70,18 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     let began = Instant::now();
     let extracted = if args.as_apple_backup {
         let form = if args.plain { Form::Plain } else { Form::AsItCame };
-        export(&repository, &entry.snapshot, &args.to, form, options, &meter)?
+        match args.app.is_empty() {
+            true => export(&repository, &entry.snapshot, &args.to, form, options, &meter)?,
+            false => export_apps(&repository, &entry.snapshot, &args.app, &args.to, form, options, &meter)?,
+        }
     } else {
-        let by_name = args.app.is_some() || args.domain.is_some();
+        let by_name = !args.app.is_empty() || args.domain.is_some();
         if by_name && facts::is_locked(&entry.snapshot) {
             return Err(VfsError::Locked.into());
         }
         facts::warn_if_locked(&entry.snapshot, &session.out);
         let view = View::open(repository.reader()?, &entry.snapshot)?;
-        let selection = Selection { app: args.app.clone(), domain: args.domain.clone(), path: args.path.clone() };
+        let selection = Selection { apps: args.app.clone(), domain: args.domain.clone(), path: args.path.clone() };
         extract(&view, &selection, &args.to, options, &meter)?
     };
     meter.end();
