@@ -103,11 +103,11 @@ fn several_apps_come_out_together_and_one_that_nobody_has_is_an_error() {
 
 #[test]
 fn a_reader_that_is_not_ours_opens_one_app() {
-    let python = [std::env::var_os("RUSSET_PYTHON").map(PathBuf::from), Some("python3".into())].into_iter().flatten();
+    let mut python = [std::env::var_os("RUSSET_PYTHON").map(PathBuf::from), Some("python3".into())].into_iter().flatten();
     let has_reader = |python: &PathBuf| {
         Command::new(python).args(["-c", "import iphone_backup_decrypt"]).output().is_ok_and(|output| output.status.success())
     };
-    let Some(python) = python.filter(has_reader).next() else {
+    let Some(python) = python.find(has_reader) else {
         eprintln!("skipped: no Python with the package iphone-backup-decrypt");
         return;
     };
