@@ -95,6 +95,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A database lacks what it is read by.
+    #[error("{what} is of a form that is not known: it has no {lacks}")]
+    UnknownSchema {
+        /// What was being read.
+        what: &'static str,
+        /// The table, or the table and column.
+        lacks: String,
+    },
+
     /// The reader that was handed in failed.
     #[error("{what} cannot be read")]
     Read {

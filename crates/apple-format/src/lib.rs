@@ -36,6 +36,8 @@ pub mod keyed_archive;
 pub mod property_list;
 mod read;
 pub mod sqlite;
+pub mod tables;
+mod wal;
 
 mod error;
 

@@ -332,6 +332,16 @@ impl From<VfsError> for Failure {
     }
 }
 
+impl From<russet_records::Error> for Failure {
+    fn from(error: russet_records::Error) -> Failure {
+        match error {
+            russet_records::Error::Vfs(error) => error.into(),
+            russet_records::Error::Target(error) => VfsError::from(error).into(),
+            error => Failure::with(&error, Code::SourceDamaged, None),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

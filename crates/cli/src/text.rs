@@ -20,11 +20,15 @@ pub(crate) fn count(number: u64) -> String {
 
 /// `1 file`, `1,204 files`
 pub(crate) fn plural(number: u64, one: &str) -> String {
-    let several = match one.strip_suffix('y') {
+    format!("{} {}", count(number), if number == 1 { one.to_owned() } else { several(one) })
+}
+
+/// `file` becomes `files`.
+pub(crate) fn several(one: &str) -> String {
+    match one.strip_suffix('y') {
         Some(stem) => format!("{stem}ies"),
         None => format!("{one}s"),
-    };
-    format!("{} {}", count(number), if number == 1 { one } else { &several })
+    }
 }
 
 /// `1.4 GB`; thousands, as disks and phones count them.

@@ -140,6 +140,11 @@ impl Placed {
     pub fn is_written(&self) -> bool {
         self.identity.is_some()
     }
+
+    /// The name that it has in its folder, or that what was there already has.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
 }
 
 /// What was written.

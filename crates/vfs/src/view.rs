@@ -193,7 +193,12 @@ impl View {
 
     /// Finds one file.
     pub fn item(&self, domain: &str, path: &str) -> Option<&Item> {
-        self.items.iter().find(|item| &*item.domain == domain && item.path == path.as_bytes())
+        let is_it = |item: &&Item| &*item.domain == domain && item.path == path.as_bytes();
+        if !self.unlocked_apple {
+            return self.items.iter().find(is_it);
+        }
+        let at = self.items.partition_point(|item| (&*item.domain, &*item.path) < (domain, path.as_bytes()));
+        self.items.get(at).filter(is_it)
     }
 
     /// Finds what is at a path as `ls` shows it: domain and path, or the path of a folder's file.

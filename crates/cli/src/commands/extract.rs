@@ -1,4 +1,6 @@
-//! `russet extract`: files come out again, under human names or as Apple's own folder.
+//! `russet extract`: files come out again, under human names, as Apple's own folder, or as what people mean by them.
+
+mod records;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -7,7 +9,7 @@ use russet_vfs::apple_backup::{Form, export, export_apps};
 use russet_vfs::extract::{Extracted, Selection, extract};
 use russet_vfs::target::Options;
 use russet_vfs::{VfsError, View};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::facts;
 use crate::progress::Meter;
@@ -24,10 +26,11 @@ const EXAMPLES: usize = 5;
 /// Files come out decrypted and under human names, or with --as-apple-backup as the folder that Finder, iTunes and Apple Devices
 /// restore from, bit for bit as it came. Nothing is written outside the folder, and nothing that is there is overwritten unless asked.
 /// Several of --app, --domain and --path must all hold; with none of them everything comes out. Apple's folder can be made with
-/// nothing but some apps in it.
+/// nothing but some apps in it. --messages and the like write what one can open in a browser, a spreadsheet or an address book, each
+/// into a folder of its own.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  russet extract latest --app net.whatsapp.WhatsApp --to ~/whatsapp\n  russet extract 2026-11 --path 'Media/DCIM/**' --to ~/photos\n  russet extract latest --as-apple-backup --to ~/restore/00008130-000A1B2C3D4E001C\n  russet extract latest --app net.whatsapp.WhatsApp --as-apple-backup --to ~/whatsapp-only"
+    after_help = "Example:\n  russet extract latest --app net.whatsapp.WhatsApp --to ~/whatsapp\n  russet extract 2026-11 --path 'Media/DCIM/**' --to ~/photos\n  russet extract latest --calls --to ~/from-my-phone\n  russet extract latest --as-apple-backup --to ~/restore/00008130-000A1B2C3D4E001C\n  russet extract latest --app net.whatsapp.WhatsApp --as-apple-backup --to ~/whatsapp-only"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -44,6 +47,8 @@ pub(crate) struct Args {
     /// Paths that fit a pattern, with or without the domain before them; `*` stops at a slash, `**` does not
     #[arg(long, value_name = "GLOB", conflicts_with = "as_apple_backup")]
     path: Option<String>,
+    #[command(flatten)]
+    kinds: records::Kinds,
     /// Makes Apple's own folder again, exactly as it came; with --app one that holds nothing else
     #[arg(long)]
     as_apple_backup: bool,
@@ -67,6 +72,9 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     let entry = args.which.find(&repository, &session.out)?;
     let defaults = Options::default();
     let options = Options { overwrite: args.overwrite, owners: args.owners, portable: args.portable_names || defaults.portable };
+    if let Some(kinds) = args.kinds.wanted() {
+        return records::run(kinds, &repository, &entry, &args.to, options, session, &meter);
+    }
     let began = Instant::now();
     let extracted = if args.as_apple_backup {
         let form = if args.plain { Form::Plain } else { Form::AsItCame };
@@ -98,9 +106,6 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     for line in trouble(&extracted) {
         session.out.line(line)?;
     }
-    let pairs = |pairs: &[(String, String)], second: &str| -> Vec<_> {
-        pairs.iter().map(|(path, other)| json!({ "path": path, second: other })).collect()
-    };
     session.out.object(&json!({
         "snapshot": entry.name.hex(),
         "to": args.to.display().to_string(),
@@ -119,6 +124,10 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
         () if !missing.is_empty() || !written.skipped.is_empty() => Code::SourceDamaged,
         () => Code::Done,
     })
+}
+
+fn pairs(pairs: &[(String, String)], second: &str) -> Vec<Value> {
+    pairs.iter().map(|(path, other)| json!({ "path": path, second: other })).collect()
 }
 
 /// What did not come out as it was.
