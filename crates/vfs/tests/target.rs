@@ -340,6 +340,27 @@ fn many_threads_write_many_files_and_each_clash_is_settled_once() {
 }
 
 #[test]
+fn names_that_clash_on_a_disk_that_is_blind_to_case_are_told_apart() {
+    let Some(dir) = std::env::var_os("RUSSET_CASE_BLIND").map(std::path::PathBuf::from) else {
+        return eprintln!("skipped: RUSSET_CASE_BLIND names no folder on such a disk");
+    };
+    fs::write(dir.join("A"), "").unwrap();
+    assert!(dir.join("a").exists(), "this disk is not blind to case");
+    fs::remove_file(dir.join("A")).unwrap();
+    let target = Target::open(&dir, Options::default()).unwrap();
+    let contents =
+        [("note", "1"), ("NOTE", "2"), ("caf\u{e9}", "3"), ("cafe\u{301}", "4"), ("Folder/same", "5"), ("folder/same", "6")];
+    for (path, content) in contents {
+        put(&target, path, content);
+    }
+    assert_eq!(target.finish().unwrap().renamed.len(), 3);
+    let files = names(&dir).into_iter().map(|name| dir.join(name)).filter(|path| path.is_file());
+    let mut kept: Vec<String> = files.map(|path| fs::read_to_string(path).unwrap()).collect();
+    kept.sort();
+    assert_eq!(kept, ["1", "2", "3", "4", "5", "6"]);
+}
+
+#[test]
 fn extended_attributes_are_kept_where_the_disk_has_them() {
     let dir = TempDir::new().unwrap();
     if xattr::set(dir.path(), "user.probe", b"1").is_err() {
