@@ -1,7 +1,10 @@
 //! The verbs, one file each.
 
+mod agent;
 mod backup;
 mod cat;
+mod completions;
+mod config;
 mod demo;
 mod device;
 mod devices;
@@ -10,13 +13,17 @@ mod drill;
 mod extract;
 mod find;
 mod forget;
+mod help;
 mod info;
 mod key;
 mod ls;
+mod manpages;
 mod pair;
 mod pin;
 mod restore;
+mod schedule;
 mod snapshots;
+mod status;
 mod usage;
 mod verify;
 
@@ -46,10 +53,23 @@ pub(crate) enum Command {
     Pin(pin::Args),
     Unpin(pin::UnpinArgs),
     Key(key::Args),
+    Status(status::Args),
+    Agent(agent::Args),
+    Schedule(schedule::Args),
+    Config(config::Args),
     Demo(demo::Args),
+    Completions(completions::Args),
+    Manpages(manpages::Args),
+    Help(help::Args),
 }
 
 impl Command {
+    /// Whether a configuration that cannot be read stops it.
+    pub(crate) fn heeds_config(&self) -> bool {
+        use Command::{Completions, Config, Demo, Help, Manpages};
+        !matches!(self, Config(_) | Demo(_) | Completions(_) | Manpages(_) | Help(_))
+    }
+
     pub(crate) fn run(self, session: &Session) -> Result<Code> {
         match self {
             Command::Backup(args) => backup::run(args, session),
@@ -72,7 +92,14 @@ impl Command {
             Command::Pin(args) => pin::pin(&args, session),
             Command::Unpin(args) => pin::unpin(&args, session),
             Command::Key(args) => key::run(args, session),
+            Command::Status(args) => status::run(&args, session),
+            Command::Agent(args) => agent::run(&args, session),
+            Command::Schedule(args) => schedule::run(&args, session),
+            Command::Config(args) => config::run(&args, session),
             Command::Demo(args) => demo::run(&args, session),
+            Command::Completions(args) => completions::run(&args, session),
+            Command::Manpages(args) => manpages::run(&args, session),
+            Command::Help(args) => help::run(&args, session),
         }
     }
 }

@@ -4,12 +4,14 @@
 
 mod commands;
 
+mod overview;
 mod report;
 mod session;
 
 mod phone_password;
 mod phones;
 mod places;
+mod runs;
 mod secrets;
 mod strength;
 mod wanted;
@@ -36,7 +38,7 @@ use crate::session::{Options, Session};
 
 /// Backs up iPhones and iPads into one encrypted, deduplicated archive that keeps every date.
 #[derive(Debug, Parser)]
-#[command(name = "russet", version, max_term_width = 100)]
+#[command(name = "russet", version, max_term_width = 100, disable_help_subcommand = true)]
 struct Cli {
     #[command(flatten)]
     options: Options,
@@ -48,27 +50,41 @@ fn main() -> ExitCode {
     ExitCode::from(run().number())
 }
 
-fn run() -> Code {
+/// The whole command line: help, completions and man pages are made out of this.
+fn command() -> clap::Command {
     let example = "Example:\n  russet backup\n  russet backup --from ~/MobileSync/Backup\n  russet snapshots";
-    let command = Cli::command().after_help(format!("{}\n\n{example}", Code::help()));
-    let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+    Cli::command().after_help(format!("{}\n\n{example}", Code::help()))
+}
+
+fn run() -> Code {
+    let command = command();
+    let overview = overview::text(&command);
+    let cli = match command.override_help(overview).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let session = Session::new(cli.options);
-    match cli.command.run(&session) {
+    let out = Session::without_config(cli.options.clone()).out;
+    match session(cli.options, &cli.command).and_then(|session| cli.command.run(&session)) {
         Ok(code) => code,
         Err(failure) => {
-            session.out.failure(&failure);
+            out.failure(&failure);
             failure.code
         }
     }
 }
 
-/// Runs one command line inside this run, as `russet demo` does.
+/// A broken configuration stops every command but those that help to mend it, or have nothing to do with it.
+fn session(options: Options, command: &Command) -> report::Result<Session> {
+    match command.heeds_config() {
+        true => Session::new(options),
+        false => Ok(Session::without_config(options)),
+    }
+}
+
+/// Runs one command line inside this run, as `russet demo` does, without the configuration.
 fn run_line(line: &[&str], mute: bool) -> report::Result<Code> {
     let cli = Cli::try_parse_from(line).map_err(|error| Failure::new(Code::Unexpected, error.to_string()))?;
-    let session = Session::new(cli.options);
+    let session = Session::without_config(cli.options);
     cli.command.run(&if mute { session.muted() } else { session })
 }
 
@@ -94,6 +110,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -12,7 +12,7 @@ use crate::secrets::Source;
 use crate::terminal;
 
 /// Where the phone's backup password comes from. It is asked for once, and kept sealed in the repository.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct PhonePassword {
     /// Reads the phone's backup password from a file
     #[arg(long, value_name = "FILE", conflicts_with = "phone_password_command")]

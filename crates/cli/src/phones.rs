@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(300);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which phone, and the way to it.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Way {
     /// The phone, if several are connected: its name, or the first digits of its UDID
     #[arg(long, value_name = "NAME|UDID")]
@@ -31,7 +31,7 @@ pub(crate) struct Way {
 }
 
 /// Where phones are looked for.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Road {
     /// Where usbmuxd answers: UNIX:/path or host:port [default: the system's own]
     #[arg(
@@ -180,7 +180,7 @@ pub(crate) fn same_name(one: &str, other: &str) -> bool {
 }
 
 /// Whether `text` is a UDID or the beginning of it, long enough to be meant as one. The hyphen may be left out.
-fn is_udid(text: &str, udid: &str) -> bool {
+pub(crate) fn is_udid(text: &str, udid: &str) -> bool {
     let digits = |text: &str| text.replace('-', "").to_ascii_lowercase();
     let text = digits(text);
     text.len() >= 4 && text.bytes().all(|b| b.is_ascii_hexdigit()) && digits(udid).starts_with(&text)

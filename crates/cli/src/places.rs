@@ -1,5 +1,5 @@
-//! The folders that need no naming: where the repository lies, where caches, pairing records and spools go, and where Apple's programs put
-//! their backups.
+//! The folders that need no naming: where the repository and the configuration lie, where caches, pairing records, spools and the journal
+//! go, and where Apple's programs put their backups.
 
 use std::path::{Path, PathBuf};
 
@@ -22,8 +22,36 @@ pub(crate) fn phones() -> Option<PathBuf> {
 
 /// Where what a phone sends waits until its key is known.
 pub(crate) fn spool() -> Option<PathBuf> {
+    state().map(|state| state.join("spool"))
+}
+
+/// Where to keep what belongs to this computer and outlasts a run: the journal, and who is busy with which phone.
+pub(crate) fn state() -> Option<PathBuf> {
     let dirs = choose_native_strategy().ok()?;
-    Some(dirs.state_dir().unwrap_or_else(|| dirs.data_dir()).join("russet").join("spool"))
+    Some(dirs.state_dir().unwrap_or_else(|| dirs.data_dir()).join("russet"))
+}
+
+/// Where the configuration is unless somebody says otherwise.
+pub(crate) fn config() -> Option<PathBuf> {
+    let dirs = choose_native_strategy().ok()?;
+    // What macOS calls preferences is not for files that people write.
+    let folder = if cfg!(target_os = "macos") { dirs.data_dir() } else { dirs.config_dir() };
+    Some(folder.join("russet").join("config.toml"))
+}
+
+/// The folder below which this system looks for what a user has it run.
+pub(crate) fn units() -> Option<PathBuf> {
+    let dirs = choose_native_strategy().ok()?;
+    match std::env::consts::OS {
+        "macos" => home(),
+        "windows" => Some(dirs.data_dir().join("russet")),
+        _ => Some(dirs.config_dir()),
+    }
+}
+
+/// The home of whoever runs the program.
+pub(crate) fn home() -> Option<PathBuf> {
+    etcetera::home_dir().ok()
 }
 
 /// Where Finder, iTunes and Apple Devices keep backups on this system. Empty on systems that have none of them.

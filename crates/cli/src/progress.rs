@@ -13,12 +13,17 @@ use russet_repository::{Phase, Progress};
 use crate::out::{Out, tame};
 use crate::text::{count, duration, size};
 
+/// Hears what somebody has to do at the phone.
+type Nudge = Box<dyn Fn(&str) + Send + Sync>;
+
 /// Draws one line on stderr while work goes on.
 pub(crate) struct Meter {
     wanted: bool,
     out: Out,
     /// The phone that is talked to, as its owner calls it.
     phone: String,
+    /// Who else is told what somebody has to do at the phone.
+    nudge: Option<Nudge>,
     talk: Mutex<Talk>,
     now: Mutex<Option<ProgressBar>>,
     /// Files of the phase that goes on. The bar itself counts bytes, because speed and time left come from them.
@@ -29,7 +34,15 @@ impl Meter {
     pub(crate) fn new(out: &Out) -> Meter {
         let wanted = std::io::stderr().is_terminal() && !(out.quiet || out.json || out.mute);
         let talk = Mutex::new(Talk::default());
-        Meter { wanted, out: *out, phone: "the phone".to_owned(), talk, now: Mutex::new(None), files: Arc::default() }
+        Meter {
+            wanted,
+            out: *out,
+            phone: "the phone".to_owned(),
+            nudge: None,
+            talk,
+            now: Mutex::new(None),
+            files: Arc::default(),
+        }
     }
 
     /// The same, while a phone is talked to that its owner calls `name`.
@@ -37,6 +50,12 @@ impl Meter {
         let mut meter = Meter::new(out);
         meter.phone = name.to_owned();
         meter
+    }
+
+    /// The same, and `nudge` hears what somebody has to do at the phone.
+    pub(crate) fn nudging(mut self, nudge: impl Fn(&str) + Send + Sync + 'static) -> Meter {
+        self.nudge = Some(Box::new(nudge));
+        self
     }
 
     /// Takes the line away, for as long as `question` speaks.
@@ -179,6 +198,9 @@ impl Meter {
 
     /// Says something that somebody has to do, above the line.
     fn call(&self, text: String) {
+        if let Some(nudge) = &self.nudge {
+            nudge(&text);
+        }
         self.hidden_while(|| self.out.say(text));
     }
 }

@@ -4,6 +4,7 @@
 
 mod device;
 
+use russet_agent::config::ConfigError;
 use russet_backup::BackupError;
 use russet_device::{DeviceError, HostError};
 use russet_repository::RepositoryError;
@@ -36,11 +37,13 @@ pub(crate) enum Code {
     PhoneFull = 15,
     Refused = 16,
     Lied = 17,
+    Stale = 18,
+    Busy = 19,
 }
 
 impl Code {
     /// The table: every code and what it means. Help, README and tests take it from here.
-    pub(crate) const TABLE: [(Code, &'static str); 18] = [
+    pub(crate) const TABLE: [(Code, &'static str); 20] = [
         (Code::Done, "done"),
         (Code::Unexpected, "failed for a reason that is not in this table"),
         (Code::Usage, "the command line makes no sense, or asks for what is not allowed"),
@@ -59,6 +62,8 @@ impl Code {
         (Code::PhoneFull, "the phone is full"),
         (Code::Refused, "the phone refuses: Find My, management, setup not finished, busy, or another iOS"),
         (Code::Lied, "the phone broke the rules, or its backup is not finished or not usable"),
+        (Code::Stale, "a device is stale: its last good backup is older than it should be"),
+        (Code::Busy, "another run on this computer is busy with that phone"),
     ];
 
     pub(crate) fn number(self) -> u8 {
@@ -251,6 +256,19 @@ impl From<FormatError> for Failure {
 impl From<DeviceError> for Failure {
     fn from(error: DeviceError) -> Failure {
         device::failure(&error)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        let hint = match &error {
+            ConfigError::Mistake { mistake, .. } => match &mistake.meant {
+                Some(meant) => format!("perhaps {meant} was meant; `russet config init` writes an example that shows every key"),
+                None => "`russet config init` writes an example that shows every key".to_owned(),
+            },
+            _ => "--config or RUSSET_CONFIG say where it is; `russet config init` writes one".to_owned(),
+        };
+        Failure::with(&error, Code::Usage, Some(&hint))
     }
 }
 

@@ -16,7 +16,8 @@ use crate::terminal;
 const LONGEST: u64 = 64 << 10;
 
 /// The variables that hold secrets. No command that we start gets to see them.
-const VARIABLES: [&str; 4] = ["RUSSET_PASSWORD", "RUSSET_NEW_PASSWORD", "RUSSET_PHONE_PASSWORD", "RUSSET_NEW_PHONE_PASSWORD"];
+pub(crate) const VARIABLES: [&str; 4] =
+    ["RUSSET_PASSWORD", "RUSSET_NEW_PASSWORD", "RUSSET_PHONE_PASSWORD", "RUSSET_NEW_PHONE_PASSWORD"];
 
 /// The ways to one password, in the order in which they are tried.
 #[derive(Debug, Clone)]
@@ -33,6 +34,12 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// Whether an option or the environment of this run says where it comes from.
+    pub(crate) fn is_given(&self) -> bool {
+        let is_set = || std::env::var_os(self.variable).is_some_and(|value| !value.is_empty());
+        self.file.is_some() || self.command.is_some() || is_set()
+    }
+
     /// The password, unless only a person can give it.
     pub(crate) fn read(&self) -> Result<Option<Zeroizing<String>>> {
         if let Some(path) = &self.file {

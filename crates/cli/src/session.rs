@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use russet_agent::config::Config;
 use russet_backup::Request;
 use russet_repository::format::recovery::{Mistyped, RecoveryKey, WORDS};
 use russet_repository::format::slot::SlotKind;
@@ -24,7 +25,7 @@ const TRIES: usize = 3;
 /// The options that every command takes.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// The repository's folder [default: `russet/repository` in your data folder]
+    /// The repository's folder [else: the configuration, else `russet/repository` in your data folder]
     #[arg(
         long,
         global = true,
@@ -43,9 +44,19 @@ pub(crate) struct Options {
         conflicts_with = "password_command"
     )]
     password_file: Option<PathBuf>,
-    /// Runs a command that prints the repository's password [else: RUSSET_PASSWORD, else the terminal]
+    /// Runs a command that prints the repository's password [else: RUSSET_PASSWORD, the configuration, the terminal]
     #[arg(long, global = true, value_name = "COMMAND", help_heading = "Options of every command")]
     password_command: Option<String>,
+    /// The configuration [default: `russet/config.toml` in your configuration folder]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "RUSSET_CONFIG",
+        hide_env_values = true,
+        help_heading = "Options of every command"
+    )]
+    config: Option<PathBuf>,
     /// Prints one JSON object on stdout, and errors as JSON on stderr
     #[arg(long, global = true, help_heading = "Options of every command")]
     pub(crate) json: bool,
@@ -77,12 +88,66 @@ impl From<Kdf> for KdfChoice {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) out: Out,
+    pub(crate) config: Config,
     options: Options,
 }
 
 impl Session {
-    pub(crate) fn new(options: Options) -> Session {
-        Session { out: Out { json: options.json, quiet: options.quiet, mute: false }, options }
+    /// A run that heeds the configuration.
+    pub(crate) fn new(options: Options) -> Result<Session> {
+        let mut session = Session::without_config(options);
+        session.config = session.read_config()?;
+        Ok(session)
+    }
+
+    /// A run that goes without.
+    pub(crate) fn without_config(options: Options) -> Session {
+        let out = Out { json: options.json, quiet: options.quiet, mute: false };
+        Session { out, config: Config::default(), options }
+    }
+
+    /// Reads the configuration. That there is none is an error only if one was named.
+    pub(crate) fn read_config(&self) -> Result<Config> {
+        let path = self.config_path()?;
+        match self.options.config.is_none() && !path.exists() {
+            true => Ok(Config::default()),
+            false => Ok(Config::read(&path, places::home().as_deref())?),
+        }
+    }
+
+    /// Where the configuration is, or would be.
+    pub(crate) fn config_path(&self) -> Result<PathBuf> {
+        self.options.config.clone().or_else(places::config).ok_or_else(|| {
+            Failure::new(Code::Usage, "there is no home folder to keep a configuration in").hint("say where with --config")
+        })
+    }
+
+    /// The options of this run that a run without this terminal needs too, with whole paths.
+    pub(crate) fn lasting_options(&self) -> Result<Vec<String>> {
+        let mut words = Vec::new();
+        let Options { repo, password_file, password_command, config, .. } = &self.options;
+        for (option, path) in [("--config", config), ("--repo", repo), ("--password-file", password_file)] {
+            let Some(path) = path else { continue };
+            let whole = std::path::absolute(path).ok().and_then(|path| path.into_os_string().into_string().ok());
+            let whole = whole.ok_or_else(|| {
+                Failure::new(Code::Usage, format!("{} cannot be named in a schedule", path.display()))
+                    .hint("choose a path that is Unicode text")
+            })?;
+            words.extend([option.to_owned(), whole]);
+        }
+        if let Some(command) = password_command {
+            words.extend(["--password-command".to_owned(), command.clone()]);
+        }
+        Ok(words)
+    }
+
+    /// Whether a run that nobody sits at, and that does not get this run's environment, finds the password.
+    pub(crate) fn has_lasting_password(&self) -> bool {
+        let (options, config) = (&self.options, &self.config);
+        options.password_file.is_some()
+            || options.password_command.is_some()
+            || config.password_file.is_some()
+            || config.password_command.is_some()
     }
 
     /// The same, but nothing is printed besides warnings and errors.
@@ -103,11 +168,11 @@ impl Session {
 
     /// The folder of the repository.
     pub(crate) fn place(&self) -> Result<PathBuf> {
-        match &self.options.repo {
+        match self.options.repo.as_ref().or(self.config.repo.as_ref()) {
             Some(path) => Ok(path.clone()),
             None => places::default_repository().ok_or_else(|| {
                 Failure::new(Code::Usage, "there is no home folder to keep a repository in")
-                    .hint("say where with --repo or RUSSET_REPO")
+                    .hint("say where with --repo, RUSSET_REPO or the configuration")
             }),
         }
     }
@@ -124,14 +189,19 @@ impl Session {
 
     /// The password that exists already.
     pub(crate) fn password_source(&self) -> Source {
-        Source {
+        let mut source = Source {
             what: "repository's password".into(),
             file: self.options.password_file.clone(),
             command: self.options.password_command.clone(),
             variable: "RUSSET_PASSWORD",
             options: ("--password-file", "--password-command"),
             code: Code::Password,
+        };
+        if !source.is_given() {
+            source.file.clone_from(&self.config.password_file);
+            source.command.clone_from(&self.config.password_command);
         }
+        source
     }
 
     /// Opens the repository.
@@ -277,7 +347,7 @@ impl Session {
 }
 
 /// What the first run says about the repository that it makes.
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub(crate) struct FirstUse {
     /// First use: how the password becomes a key
     #[arg(long, value_enum, default_value_t, help_heading = "When the repository is made")]

@@ -1,15 +1,24 @@
 //! The person at the terminal: is one there, and what do they answer?
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use zeroize::Zeroizing;
 
 use crate::out::tame;
 use crate::report::{Code, Failure, Result};
 
+/// Whether this run asks nobody, whoever sits there.
+static ASKS_NOBODY: AtomicBool = AtomicBool::new(false);
+
+/// From now on nobody is asked anything: what runs by itself does the same with and without a terminal.
+pub(crate) fn ask_nobody() {
+    ASKS_NOBODY.store(true, Ordering::Relaxed);
+}
+
 /// Whether somebody is there to be asked. A password never comes out of a pipe by accident.
 pub(crate) fn is_there() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
+    !ASKS_NOBODY.load(Ordering::Relaxed) && io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// How wide the terminal is that data goes to; none if it goes elsewhere.

@@ -26,8 +26,8 @@ pub(crate) fn plural(number: u64, one: &str) -> String {
 /// `file` becomes `files`.
 pub(crate) fn several(one: &str) -> String {
     match one.strip_suffix('y') {
-        Some(stem) => format!("{stem}ies"),
-        None => format!("{one}s"),
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
+        _ => format!("{one}s"),
     }
 }
 
@@ -57,6 +57,15 @@ pub(crate) fn duration(time: Duration) -> String {
 /// How long something took: short times with a tenth.
 pub(crate) fn took(time: Duration) -> String {
     if time < Duration::from_secs(60) { format!("{:.1} s", time.as_secs_f64()) } else { duration(time) }
+}
+
+/// `3 days`, `5 hours`: how long something is ago, as people say it.
+pub(crate) fn age(seconds: i64) -> String {
+    let seconds = seconds.max(0).unsigned_abs();
+    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
+    // Two of a unit at least: 36 hours say more than a day.
+    let unit = units.iter().find(|(length, _)| seconds >= 2 * length);
+    unit.map_or_else(|| plural(seconds / 60, "minute"), |(length, name)| plural(seconds / length, name))
 }
 
 /// `2026-11-23 21:31`, on this computer's clock.
@@ -200,6 +209,20 @@ mod tests {
         check(83, "1:23");
         check(3723, "1:02:03");
         assert_eq!(took(Duration::from_millis(1234)), "1.2 s");
+    }
+
+    #[test]
+    fn an_age_is_said_in_the_largest_unit_of_which_there_are_two() {
+        for (seconds, expected) in [
+            (-5, "0 minutes"),
+            (60, "1 minute"),
+            (7_199, "119 minutes"),
+            (7_200, "2 hours"),
+            (172_799, "47 hours"),
+            (259_200, "3 days"),
+        ] {
+            assert_eq!(age(seconds), expected);
+        }
     }
 
     #[test]

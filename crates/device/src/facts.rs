@@ -46,6 +46,8 @@ pub struct Facts {
     pub battery: Option<u8>,
     /// Whether the battery is charging.
     pub charging: Option<bool>,
+    /// Whether it is on power, charging or not.
+    pub on_power: Option<bool>,
     /// Its storage.
     pub disk: Option<Disk>,
     /// Whether Find My is on, which forbids a restore.
@@ -92,6 +94,7 @@ impl Facts {
             will_encrypt: None,
             battery: None,
             charging: None,
+            on_power: None,
             disk: None,
             find_my: None,
             passcode_set: flag(&root, "PasswordProtected"),
@@ -112,6 +115,7 @@ impl Facts {
         let charge = battery.get("BatteryCurrentCapacity").and_then(Value::as_unsigned_integer);
         self.battery = charge.and_then(|charge| u8::try_from(charge).ok()).filter(|charge| *charge <= 100);
         self.charging = flag(&battery, "BatteryIsCharging");
+        self.on_power = flag(&battery, "ExternalConnected");
 
         let disk = lockdown.domain("com.apple.disk_usage")?;
         let bytes = |key: &str| disk.get(key).and_then(Value::as_unsigned_integer);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use russet_backup::phone::Remark;
 use russet_backup::{Request, Saved};
-use russet_device::WireStats;
+use russet_device::{Session as Phone, WireStats};
 use russet_repository::format::snapshot::Snapshot;
 use russet_repository::{Repository, SnapshotEntry};
 use russet_vfs::Coverage;
@@ -19,6 +19,7 @@ use super::info::{coverage_json, coverage_lines};
 use crate::json::snapshot_json;
 use crate::phone_password::PhonePassword;
 use crate::phones::Way;
+use crate::progress::Meter;
 use crate::report::{Code, Failure, Result};
 use crate::session::{FirstUse, Session};
 use crate::text::{date, labelled, plural, short, size, took};
@@ -32,7 +33,7 @@ const LARGEST_LIBRARY: u64 = 64 << 20;
 /// Without --from it is the connected phone, which is paired with first if it has to be. With --from it is a folder: an Apple backup
 /// (made by Finder, iTunes, Apple Devices or idevicebackup2), one that holds several of them, or any other folder. What has not changed
 /// since the last run costs next to nothing. The first run makes the repository.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(
     after_help = "Example:\n  russet backup\n  russet backup --device \"Anna's iPhone\" --encrypt\n  russet backup --from ~/Library/Application\\ Support/MobileSync/Backup"
 )]
@@ -67,13 +68,13 @@ pub(crate) struct Args {
 const WITHOUT: &str = ", or keep the backup as it is with --without-phone-password";
 
 /// What one phone or folder came to.
-struct Done {
-    saved: Saved,
+pub(super) struct Done {
+    pub(super) saved: Saved,
     time: Duration,
     coverage: Option<Coverage>,
     /// What went over the cable, if it was a phone.
     wire: Option<WireStats>,
-    remarks: Vec<Remark>,
+    pub(super) remarks: Vec<Remark>,
 }
 
 /// What was made on the way and is shown only once.
@@ -88,6 +89,11 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<Code> {
         Some(from) => folder::run(&args, from.as_deref(), session),
         None => phone::run(&args, session),
     }
+}
+
+/// Backs a phone up while nobody is there to be asked: what it cannot know without asking is a failure, and its settings stay as they are.
+pub(super) fn unattended(phone: &Phone, repository: &Repository, session: &Session, meter: &Meter) -> Result<Done> {
+    phone::take(&Args::default(), phone, repository, session, meter)
 }
 
 fn request(session: &Session) -> Request<'static> {
@@ -120,7 +126,7 @@ fn report(session: &Session, repository: &Repository, done: &[Done], shown: &Sho
 }
 
 /// What was stored, what it cost, how long it took, what was wrong and what is not in it.
-fn summary(one: &Done) -> Vec<String> {
+pub(super) fn summary(one: &Done) -> Vec<String> {
     let snapshot = &one.saved.snapshot;
     let mut lines = vec![
         format!("snapshot {} of {}, {}", short(&one.saved.name.hex()), facts::title(snapshot), date(snapshot.started.0)),

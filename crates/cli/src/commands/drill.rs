@@ -60,12 +60,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     let mut objects = Vec::new();
     let mut worst = Code::Done;
     for entry in &chosen {
-        let began = Instant::now();
-        let outcome = drill(&repository, entry, u64::from_le_bytes(random()?), &|| began.elapsed() < args.time, &meter);
-        meter.end();
-        let seconds = began.elapsed();
-        let drilled = outcome?;
-        write_down(&repository, entry, &drilled, seconds)?;
+        let (drilled, seconds) = rehearse(&repository, entry, args.time, &meter)?;
         for line in lines(entry, &drilled, seconds) {
             session.out.line(line)?;
         }
@@ -80,8 +75,23 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     Ok(worst)
 }
 
+/// Rehearses the restore of one snapshot for as long as it may take, and writes it down.
+pub(super) fn rehearse(
+    repository: &Repository,
+    entry: &SnapshotEntry,
+    time: Duration,
+    meter: &Meter,
+) -> Result<(Drilled, Duration)> {
+    let began = Instant::now();
+    let outcome = drill(repository, entry, u64::from_le_bytes(random()?), &|| began.elapsed() < time, meter);
+    meter.end();
+    let (drilled, took) = (outcome?, began.elapsed());
+    write_down(repository, entry, &drilled, took)?;
+    Ok((drilled, took))
+}
+
 /// The newest snapshot of every device and folder.
-fn newest_of_each(entries: Vec<SnapshotEntry>) -> Vec<SnapshotEntry> {
+pub(super) fn newest_of_each(entries: Vec<SnapshotEntry>) -> Vec<SnapshotEntry> {
     let mut newest: Vec<SnapshotEntry> = Vec::new();
     for entry in entries.into_iter().rev() {
         if !newest.iter().any(|known| subject(&known.snapshot) == subject(&entry.snapshot)) {

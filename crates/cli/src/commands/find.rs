@@ -37,7 +37,7 @@ pub(crate) struct Args {
     gone: bool,
 }
 
-/// Lists every version of one file, with the snapshots that have it
+/// Lists every version of one file that is kept, with the snapshots that have it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  russet history HomeDomain/Library/SMS/sms.db\n  russet history notes/today.txt")]
 pub(crate) struct HistoryArgs {

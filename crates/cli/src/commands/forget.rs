@@ -1,6 +1,6 @@
 //! `russet forget`: snapshots are let go, by name or by rule. What would stay and what would go is always shown first.
 
-mod keep;
+pub(super) mod keep;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ use crate::wanted::{Device, entries, find, of_device};
 
 /// Lets snapshots go: those that are named, those that no rule keeps, or all of one device
 ///
-/// What would stay, and why, and what would go is shown first; then it asks, or needs --yes. The space is freed by `russet prune`, after
+/// Without names and rules those of the configuration hold, each device's own. What would stay, and why, and what would go is shown first; then it asks, or needs --yes. The space is freed by `russet prune`, after
 /// a time of grace. Pinned snapshots are kept by every rule, and go only if they are named or their whole device goes.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -47,6 +47,13 @@ pub(crate) struct Args {
     leave_nothing: bool,
 }
 
+impl Args {
+    /// Whether nothing here says what is to go, so that the rules of the configuration hold.
+    fn goes_by_config(&self) -> bool {
+        self.snapshots.is_empty() && self.keep.rules().is_empty() && self.device.device.is_none()
+    }
+}
+
 /// Every snapshot that was looked at, and why it stays; none means that it goes.
 struct Plan {
     looked_at: Vec<(SnapshotEntry, Vec<Reason>)>,
@@ -55,10 +62,9 @@ struct Plan {
 }
 
 pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
-    let rules = args.keep.rules();
-    if args.snapshots.is_empty() && rules.is_empty() && args.device.device.is_none() {
+    if args.goes_by_config() && !session.config.has_keep_rules() {
         return Err(Failure::new(Code::Usage, "nothing says which snapshots are to go").hint(
-            "name some, or give rules such as --keep-daily 30 --keep-monthly 24; --device NAME alone means all of that device",
+            "name some, or give rules such as --keep-daily 30 --keep-monthly 24, here or in the configuration; --device NAME alone means all of that device",
         ));
     }
     let meter = Meter::new(&session.out);
@@ -87,7 +93,9 @@ fn plan(args: &Args, repository: &Repository, session: &Session) -> Result<Plan>
     let chosen = of_device(all.clone(), device)?;
     let pins = repository.pins()?;
     let rules = args.keep.rules();
-    let looked_at: Vec<(SnapshotEntry, Vec<Reason>)> = if args.snapshots.is_empty() {
+    let looked_at: Vec<(SnapshotEntry, Vec<Reason>)> = if args.goes_by_config() {
+        keep::by_config(&session.config, &chosen, &pins)
+    } else if args.snapshots.is_empty() {
         // Rules keep the pinned; whoever lets a device go means all of it.
         let reasons = if rules.is_empty() { vec![Vec::new(); chosen.len()] } else { keep::apply(&rules, &chosen, &pins) };
         chosen.into_iter().zip(reasons).collect()

@@ -1,6 +1,8 @@
 //! Runs the built program in a place of its own.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+pub mod page;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -71,9 +73,17 @@ impl Place {
         for variable in ["RUSSET_NEW_PHONE_PASSWORD", "USBMUXD_SOCKET_ADDRESS", "XDG_DATA_HOME", "XDG_STATE_HOME"] {
             command.env_remove(variable);
         }
+        for variable in ["RUSSET_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY"] {
+            command.env_remove(variable);
+        }
         let at = |name: &str| self.path(name).into_os_string();
         command.env("HOME", at("home")).env("XDG_CACHE_HOME", at("cache")).env("RUSSET_REPO", at("repo")).env("TZ", "UTC");
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        for (name, value) in &self.variables {
+            match value.is_empty() {
+                true => command.env_remove(name),
+                false => command.env(name, value),
+            };
+        }
         command.output().unwrap()
     }
 
@@ -85,12 +95,14 @@ impl Place {
         ran
     }
 
-    /// Runs the program with `--json` and wants one object and no words beside it.
+    /// Runs the program with `--json` and wants one object, of the shape that JSON.md says, and no words beside it.
     #[track_caller]
     pub fn json(&self, arguments: &[&str]) -> Value {
         let mut all = arguments.to_vec();
         all.push("--json");
-        self.done(&all).json()
+        let printed = self.done(&all).json();
+        page::check_line(arguments, &printed);
+        printed
     }
 
     /// A folder with a few files of several kinds.

@@ -14,8 +14,9 @@ use crate::commands::info::coverage;
 use crate::phone_password::{Asking, unlocking};
 use crate::progress::Meter;
 use crate::report::{Code, Failure, Result};
+use crate::runs::Who;
 use crate::session::Session;
-use crate::{phones, places, remarks, terminal};
+use crate::{phones, places, remarks, runs, terminal};
 
 /// A phone that was just plugged in takes a moment to be seen.
 const MOMENT: Duration = Duration::from_secs(2);
@@ -37,11 +38,24 @@ pub(super) fn run(args: &Args, session: &Session) -> Result<Code> {
     if let Some(key) = &recovery_key {
         session.show_recovery_key(key)?;
     }
-    let run = Run { args, session, repository: &repository, meter: &meter };
-    let (phone, phone_password) = run.encrypted(&hub, &attached, phone)?;
-    let shown = Shown { recovery_key, phone_password };
-    let done = run.take(&phone)?;
+    let who = Who { udid: attached.udid.clone(), name: phones::name(phone.facts()).to_owned() };
+    let (done, shown) = runs::alone(
+        &who,
+        "russet backup",
+        session,
+        |(done, _): &(Done, Shown)| &done.saved,
+        || {
+            let run = Run { args, session, repository: &repository, meter: &meter };
+            let (phone, phone_password) = run.encrypted(&hub, &attached, phone)?;
+            Ok((run.take(&phone)?, Shown { recovery_key, phone_password }))
+        },
+    )?;
     report(session, &repository, &[done], &shown, None)
+}
+
+/// Takes a phone in as it is.
+pub(super) fn take(args: &Args, phone: &Phone, repository: &Repository, session: &Session, meter: &Meter) -> Result<Done> {
+    Run { args, session, repository, meter }.take(phone)
 }
 
 struct Run<'a> {

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use russet_agent::Span;
+use russet_agent::config::Config;
 use russet_repository::SnapshotEntry;
 use russet_repository::retention::{Candidate, Civil, Period, Reach, Reason, Rules, parse_span};
 use russet_vfs::snapshots::subject;
+
+use crate::facts;
 
 /// Which snapshots stay. Rules count backwards from the newest snapshot of each device (of each folder), on this computer's calendar;
 /// what any of them keeps is kept, and so is what is pinned.
@@ -52,23 +56,10 @@ fn time(text: &str) -> Result<i64, String> {
 
 impl Keep {
     pub(crate) fn rules(&self) -> Rules {
-        let counted = [
-            (Period::Each, self.keep_last),
-            (Period::Hour, self.keep_hourly),
-            (Period::Day, self.keep_daily),
-            (Period::Week, self.keep_weekly),
-            (Period::Month, self.keep_monthly),
-            (Period::Year, self.keep_yearly),
-        ];
-        let within = [
-            (Period::Each, self.keep_within),
-            (Period::Day, self.keep_within_daily),
-            (Period::Week, self.keep_within_weekly),
-            (Period::Month, self.keep_within_monthly),
-        ];
-        let counted = counted.into_iter().filter_map(|(period, n)| Some((period, Reach::Count(n?))));
-        let within = within.into_iter().filter_map(|(period, seconds)| Some((period, Reach::Within(seconds?))));
-        counted.chain(within).fold(Rules::default(), |rules, (period, reach)| rules.and(period, reach))
+        rules(
+            [self.keep_last, self.keep_hourly, self.keep_daily, self.keep_weekly, self.keep_monthly, self.keep_yearly],
+            [self.keep_within, self.keep_within_daily, self.keep_within_weekly, self.keep_within_monthly],
+        )
     }
 }
 
@@ -92,6 +83,45 @@ pub(crate) fn apply(rules: &Rules, entries: &[SnapshotEntry], pins: &BTreeMap<St
         }
     }
     reasons
+}
+
+/// What the rules of the configuration say, each device by its own. Devices that have no rule are not looked at: they keep everything.
+pub(crate) fn by_config(
+    config: &Config,
+    entries: &[SnapshotEntry],
+    pins: &BTreeMap<String, String>,
+) -> Vec<(SnapshotEntry, Vec<Reason>)> {
+    let mut groups: BTreeMap<String, Vec<SnapshotEntry>> = BTreeMap::new();
+    for entry in entries {
+        groups.entry(subject(&entry.snapshot)).or_default().push(entry.clone());
+    }
+    let mut looked_at = Vec::new();
+    for (id, group) in groups {
+        let name = group.last().map(|newest| facts::title(&newest.snapshot)).unwrap_or_default();
+        let rules = rules_of(config.keep(&id, name));
+        if !rules.is_empty() {
+            let reasons = apply(&rules, &group, pins);
+            looked_at.extend(group.into_iter().zip(reasons));
+        }
+    }
+    looked_at
+}
+
+fn rules_of(keep: &russet_agent::config::Keep) -> Rules {
+    let seconds = |span: Option<Span>| span.map(|span| span.as_seconds().and_then(|s| i64::try_from(s).ok()).unwrap_or(i64::MAX));
+    rules(
+        [keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly],
+        [keep.within, keep.within_daily, keep.within_weekly, keep.within_monthly].map(seconds),
+    )
+}
+
+/// How many of each period are kept, and for how many seconds all, and the last of each day, week and month.
+fn rules(counts: [Option<u32>; 6], within: [Option<i64>; 4]) -> Rules {
+    let periods = [Period::Each, Period::Hour, Period::Day, Period::Week, Period::Month, Period::Year];
+    let counted = periods.into_iter().zip(counts).filter_map(|(period, n)| Some((period, Reach::Count(n?))));
+    let periods = [Period::Each, Period::Day, Period::Week, Period::Month];
+    let within = periods.into_iter().zip(within).filter_map(|(period, seconds)| Some((period, Reach::Within(seconds?))));
+    counted.chain(within).fold(Rules::default(), |rules, (period, reach)| rules.and(period, reach))
 }
 
 /// When that was on this computer's calendar. Times that no calendar has are all the same to the rules.
