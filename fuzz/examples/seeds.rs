@@ -15,6 +15,7 @@ use russet_format::config::Config;
 use russet_format::id::{ChunkId, FileName};
 use russet_format::index::{IndexFile, IndexedPack};
 use russet_format::key::{Key, Secrets};
+use russet_format::key_file::KeyFile;
 use russet_format::pack::{ChunkKind, Codec, Directory, Segment};
 use russet_format::recovery::RecoveryKey;
 use russet_format::slot::{Kdf, Slot, SlotKind};
@@ -50,7 +51,7 @@ fn repository() -> Outcome {
     let keys = &*KEYS;
     let repository = keys.repository;
     seed("config", "config", &Config { id: repository, created: 1_700_000_000 }.encode())?;
-    let secrets = Secrets::Full { writing: Key::new([1; 32]), reading: Key::new([2; 32]) };
+    let secrets = Secrets::full(Key::new([1; 32]), Key::new([2; 32]));
     let quick = Kdf::Argon2id { memory_kib: 19 * 1024, passes: 1, lanes: 1 };
     for (name, secrets, kdf) in
         [("argon2id", &secrets, quick), ("pbkdf2", &secrets.backup_only(repository), Kdf::Pbkdf2 { rounds: 600_000 })]
@@ -62,6 +63,7 @@ fn repository() -> Outcome {
         seed("sealed_file", kind.word(), &seal::seal_file(kind, keys, b"a payload")?)?;
     }
     seed("sealed_file", "tail", &seal::encode_tail(b"a tail that says the same, the same, the same")?)?;
+    seed("key_file", "whole", KeyFile::random(repository)?.text().as_bytes())?;
     let recovery = RecoveryKey::random()?.text();
     seed("recovery_key", "key", recovery.as_bytes())?;
     seed("recovery_key", "typed", recovery.to_uppercase().replace(' ', "\n").as_bytes())?;

@@ -18,6 +18,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("snapshot", repository::snapshot),
     ("vault_and_condemned", repository::vault_and_condemned),
     ("recovery_key", repository::recovery_key),
+    ("key_file", repository::key_file),
     ("keybag", apple::keybag),
     ("plists", apple::plists),
     ("record", apple::record),

@@ -10,6 +10,7 @@ use russet_format::config::Config;
 use russet_format::id::RepositoryId;
 use russet_format::index::IndexFile;
 use russet_format::key::{Key, Keys, Secrets};
+use russet_format::key_file::KeyFile;
 use russet_format::pack::{Codec, Directory, unpack_segment};
 use russet_format::read::Reader;
 use russet_format::recovery::RecoveryKey;
@@ -24,7 +25,7 @@ const KINDS: [Kind; 5] = [Kind::Pack, Kind::Index, Kind::Snapshot, Kind::Vault, 
 
 /// The keys that every seed is sealed with.
 pub static KEYS: LazyLock<Keys> =
-    LazyLock::new(|| Secrets::Full { writing: Key::new([1; 32]), reading: Key::new([2; 32]) }.keys(RepositoryId([9; 16])));
+    LazyLock::new(|| Secrets::full(Key::new([1; 32]), Key::new([2; 32])).keys(RepositoryId([9; 16])));
 
 /// A config: as it is, and with a right checksum.
 pub fn config(data: &[u8]) {
@@ -158,6 +159,15 @@ pub fn vault_and_condemned(data: &[u8]) {
         let file = condemned.seal(&KEYS).unwrap();
         assert_eq!(**seal::open_file(Kind::Condemned, &KEYS, &file).unwrap(), *data);
         assert_eq!(Condemned::open(&KEYS, &file), Ok(condemned));
+    }
+}
+
+/// A file that is said to be a key file.
+pub fn key_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(file) = KeyFile::parse(text) {
+        let again = KeyFile::parse(&file.text()).unwrap();
+        assert_eq!((again.repository, again.password()), (file.repository, file.password()));
     }
 }
 

@@ -77,7 +77,7 @@ fn newest_like(repository: &Repository, facts: &BTreeMap<String, String>) -> Res
         let fact = |name| entry.snapshot.facts.get(name) == facts.get(name);
         entry.snapshot.source == Source::Folder && fact("source.path") && fact("host.name")
     };
-    Ok(repository.snapshots()?.entries.into_iter().rfind(same))
+    Ok(repository.parents()?.into_iter().rfind(same))
 }
 
 /// Where the repository lies, if that is a folder of this machine.

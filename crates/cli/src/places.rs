@@ -54,6 +54,12 @@ pub(crate) fn home() -> Option<PathBuf> {
     etcetera::home_dir().ok()
 }
 
+/// Where a key that only adds keeps what it must remember between two backups.
+pub(crate) fn state() -> Option<PathBuf> {
+    let dirs = choose_native_strategy().ok()?;
+    Some(dirs.state_dir().unwrap_or_else(|| dirs.data_dir()).join("russet").join("write-only"))
+}
+
 /// Where Finder, iTunes and Apple Devices keep backups on this system. Empty on systems that have none of them.
 pub(crate) fn apple_backups() -> Vec<PathBuf> {
     let below = |variable: &str, path: &str| std::env::var_os(variable).map(|base| Path::new(&base).join(path));

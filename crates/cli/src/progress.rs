@@ -270,6 +270,7 @@ fn word(phase: Phase) -> &'static str {
         Phase::Rehearsing => "rebuilding files in memory",
         Phase::Extracting => "extracting",
         Phase::Searching => "searching",
+        Phase::Resealing => "sealing again",
         _ => "working",
     }
 }

@@ -123,13 +123,18 @@ fn sentence(error: &dyn std::error::Error) -> String {
 }
 
 const VERIFY: &str = "`russet verify --read-data` lists everything that is damaged; what it does not list is whole";
+const ONLY_ADDS: &str = "use the repository's password or recovery key for this, and leave --key-file and RUSSET_KEY_FILE away";
 const NEWER: &str = "a newer russet wrote this; use that one, or a newer one still";
 
 fn of_format(error: &FormatError) -> (Code, Option<&'static str>) {
     match error {
         FormatError::Version { .. } => (Code::Unexpected, Some(NEWER)),
         FormatError::WrongPassword => (Code::Password, None),
-        FormatError::WriteOnly { .. } => (Code::Password, Some("this key only adds snapshots; reading needs the full password")),
+        FormatError::WriteOnly { .. } => (Code::Password, Some(ONLY_ADDS)),
+        FormatError::Generation { .. } => (
+            Code::Password,
+            Some("the keys were rotated since: open it with the password that rotated them, and make key files again"),
+        ),
         FormatError::KdfMemory { .. } => {
             (Code::Unexpected, Some("close other programs, or add a key made with `--kdf pbkdf2` on a computer with more memory"))
         }
@@ -167,6 +172,9 @@ fn of_repository(error: &RepositoryError) -> (Code, Option<&'static str>) {
         }
         RepositoryError::Exists { .. } => (Code::Repository, Some("choose another folder with --repo")),
         RepositoryError::WrongPassword { .. } => (Code::Password, Some("a recovery key is taken in place of the password")),
+        RepositoryError::ForeignKeyFile { .. } | RepositoryError::WrongKeyFile { .. } => {
+            (Code::Password, Some("make a new one with `russet key add --write-only --to FILE`, on a computer with the password"))
+        }
         RepositoryError::NoSlots { .. } => (
             Code::Damage,
             Some("copy the folder `keys` back from another copy of the repository: without it nothing can be opened"),

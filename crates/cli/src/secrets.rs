@@ -7,8 +7,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use russet_repository::format::key_file::{KeyFile, LONGEST as LONGEST_KEY_FILE};
 use zeroize::Zeroizing;
 
+use crate::out::Out;
 use crate::report::{Code, Failure, Result};
 use crate::terminal;
 
@@ -118,6 +120,29 @@ impl Source {
         }
         Ok(Zeroizing::new(text.to_owned()))
     }
+}
+
+/// Reads a key file.
+pub(crate) fn read_key_file(path: &Path, out: &Out) -> Result<KeyFile> {
+    let failed = |why: String| Failure::new(Code::Password, format!("the key file {} cannot be used: {why}", path.display()));
+    let mut file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        if file.metadata().is_ok_and(|metadata| metadata.mode() & 0o077 != 0) {
+            out.warn(format!("others on this computer can read {}; `chmod 600` it", path.display()));
+        }
+    }
+    // Room from the start, so that growing leaves no copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST_KEY_FILE + 1));
+    let read = (&mut file).take(LONGEST_KEY_FILE as u64 + 1).read_to_string(&mut text);
+    read.map_err(|error| failed(error.to_string()))?;
+    if text.len() > LONGEST_KEY_FILE {
+        return Err(failed("it is too long for one".to_owned()));
+    }
+    KeyFile::parse(&text).map_err(|error| {
+        failed(error.to_string()).hint("`russet key add --write-only --to FILE` makes one, on a computer with the password")
+    })
 }
 
 fn capital(text: &str) -> String {

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use russet_agent::config::Config;
 use russet_backup::Request;
+use russet_repository::format::FormatError;
+use russet_repository::format::key_file::KeyFile;
 use russet_repository::format::recovery::{Mistyped, RecoveryKey, WORDS};
-use russet_repository::format::slot::SlotKind;
+use russet_repository::format::slot::{Rights, SlotKind};
 use russet_repository::{KdfChoice, Phase, Progress, Repository, RepositoryError};
 use russet_store::{LocalStore, Store, StoreError};
 use zeroize::Zeroizing;
@@ -17,7 +19,7 @@ use crate::progress::Meter;
 use crate::report::{Code, Failure, Result};
 use crate::secrets::Source;
 use crate::strength::{Strength, judge};
-use crate::{paper, places, terminal};
+use crate::{paper, places, secrets, terminal};
 
 /// How often a person may mistype.
 const TRIES: usize = 3;
@@ -47,6 +49,26 @@ pub(crate) struct Options {
     /// Runs a command that prints the repository's password [else: RUSSET_PASSWORD, the configuration, the terminal]
     #[arg(long, global = true, value_name = "COMMAND", help_heading = "Options of every command")]
     password_command: Option<String>,
+    /// Opens the repository with a key file, made by `russet key add --write-only` [else: RUSSET_KEY_FILE]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Options of every command",
+        conflicts_with_all = ["password_file", "password_command"]
+    )]
+    key_file: Option<PathBuf>,
+    /// Where a key that only adds keeps, sealed, what it must remember [default: `russet/write-only` in your state folder]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FOLDER",
+        env = "RUSSET_STATE",
+        hide_env_values = true,
+        hide_short_help = true,
+        help_heading = "Options of every command"
+    )]
+    state: Option<PathBuf>,
     /// The configuration [default: `russet/config.toml` in your configuration folder]
     #[arg(
         long,
@@ -204,8 +226,28 @@ impl Session {
         source
     }
 
-    /// Opens the repository.
+    /// The key file that opens the repository, if one does.
+    fn key_file(&self) -> Result<Option<KeyFile>> {
+        let Options { key_file, password_file, password_command, .. } = &self.options;
+        let from_variable = || std::env::var_os("RUSSET_KEY_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let is_password_named = password_file.is_some() || password_command.is_some();
+        match key_file.clone().or_else(|| if is_password_named { None } else { from_variable() }) {
+            Some(path) => secrets::read_key_file(&path, &self.out).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens the repository to read it, or to change it: a key that only adds is turned away.
     pub(crate) fn open(&self, meter: &Meter) -> Result<Repository> {
+        let repository = self.open_to_add(meter)?;
+        match repository.rights() {
+            Rights::Full => Ok(repository),
+            Rights::BackupOnly => Err(FormatError::WriteOnly { what: "snapshot" }.into()),
+        }
+    }
+
+    /// Opens the repository, perhaps with a key that only adds.
+    pub(crate) fn open_to_add(&self, meter: &Meter) -> Result<Repository> {
         let store = self.store()?;
         // Nobody should type a password for a folder that holds no repository.
         if !Repository::exists(&*store)? {
@@ -217,6 +259,15 @@ impl Session {
     fn open_store(&self, store: Arc<dyn Store>, meter: &Meter) -> Result<Repository> {
         let source = self.password_source();
         let cache = places::cache();
+        if let Some(file) = self.key_file()? {
+            let state = self.options.state.clone().or_else(places::state);
+            let repository = Repository::open_with_key_file(store, &file, cache.as_deref(), state.as_deref())?;
+            if !repository.remembers() {
+                let place = state.map_or_else(|| "there is none".to_owned(), |state| state.display().to_string());
+                self.out.warn(format!("the state folder cannot be used ({place}), so everything is read and sent again"));
+            }
+            return Ok(repository);
+        }
         let try_password = |password: &str| {
             meter.phase(Phase::DerivingKey, 0, 0);
             let opened = Repository::open(store.clone(), password.as_bytes(), cache.as_deref());
@@ -224,7 +275,8 @@ impl Session {
             opened
         };
         if let Some(password) = source.read()? {
-            return try_password(&password).map_err(|error| explained(error, &password));
+            let opened = try_password(&password).map_err(|error| explained(error, &password))?;
+            return Ok(self.strengthened(opened, &password));
         }
         for left in (0..TRIES).rev() {
             let password = source.read_or_ask()?;
@@ -237,10 +289,22 @@ impl Session {
                         "that is not the password; try again"
                     });
                 }
-                outcome => return outcome.map_err(|error| explained(error, &password)),
+                outcome => {
+                    let opened = outcome.map_err(|error| explained(error, &password))?;
+                    return Ok(self.strengthened(opened, &password));
+                }
             }
         }
         Err(source.missing())
+    }
+
+    /// A key that is easier to guess than a new one would be is made as hard, now that its password is at hand.
+    fn strengthened(&self, mut repository: Repository, password: &str) -> Repository {
+        // A store that only lets itself be read keeps the key as it is.
+        if let Ok(Some(label)) = repository.strengthen_slot(password.as_bytes()) {
+            self.out.say(format!("the key “{label}” was made as hard to guess as a new one is; its password stays"));
+        }
+        repository
     }
 
     /// Opens the repository, or makes it if there is none. The recovery key is given once, if one was wanted.
@@ -251,6 +315,9 @@ impl Session {
             Ok(store) => refuse_foreign_folder(store.root())?,
             Err(StoreError::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
+        }
+        if self.key_file()?.is_some() {
+            return Err(RepositoryError::NoRepository { place: place.display().to_string() }.into());
         }
         self.out.say(format!("making a new repository in {}", place.display()));
         let password = self.new_password(&self.password_source(), first.weak_password_ok)?;
@@ -391,5 +458,6 @@ pub(crate) fn slot_word(kind: SlotKind) -> &'static str {
     match kind {
         SlotKind::Password => "password",
         SlotKind::Recovery => "recovery key",
+        SlotKind::KeyFile => "key file",
     }
 }

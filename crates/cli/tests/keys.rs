@@ -116,3 +116,36 @@ fn a_new_password_is_judged() {
     let weak = place.done(&["backup", "--from", from]);
     assert!(weak.stderr.contains("warning: this password is weak"), "{weak:?}");
 }
+
+#[test]
+fn the_keys_are_rotated_once_that_is_meant_and_everything_else_has_to_be_made_again() {
+    let mut place = with_repository();
+    place.done(&["key", "add", "--write-only", "--to", "box.key"]);
+    place.set("RUSSET_NEW_PASSWORD", OTHER);
+    place.run(&["key", "rotate"]).failed(2, &["removed", "write-only", "--yes"]);
+    assert_eq!(place.json(&["key", "list"])["keys"].as_array().unwrap().len(), 2, "nothing was done");
+    let rotated = place.json(&["key", "rotate", "--reseal", "--yes"]);
+    assert_eq!((&rotated["generation"], &rotated["resealed"]["snapshots"]), (&1.into(), &1.into()), "{rotated}");
+    place.run(&["snapshots"]).failed(5, &["hint:"]);
+    place.run(&["backup", "--from", "files", "--key-file", "box.key"]).failed(5, &["rotated", "hint:"]);
+    place.set("RUSSET_PASSWORD", OTHER);
+    let keys = place.json(&["key", "list"]);
+    assert_eq!((keys["keys"].as_array().unwrap().len(), &keys["keys"][0]["generation"]), (1, &1.into()), "{keys}");
+    let again = place.json(&["backup", "--from", "files"]);
+    assert_eq!(again["new_bytes"], 0, "{again}");
+    assert_eq!(place.json(&["verify", "--read-data"])["sound"], true);
+    assert_eq!(place.json(&["key", "reseal"])["resealed"]["packs"], 0);
+}
+
+#[test]
+fn a_key_that_is_easier_to_guess_than_a_new_one_is_made_as_hard_when_it_is_used() {
+    use russet_repository::{KdfChoice, Repository};
+    let place = Place::new();
+    let store = std::sync::Arc::new(russet_store::LocalStore::create(place.path("repo")).unwrap());
+    let weak = KdfChoice::Argon2id { memory_kib: 19 * 1024, passes: 1, lanes: 1 };
+    Repository::create(store, PASSWORD.as_bytes(), weak, 1, None).unwrap();
+    let first = place.done(&["snapshots"]);
+    assert!(first.stderr.contains("as hard to guess as a new one"), "{first:?}");
+    let keys = place.done(&["key", "list"]);
+    assert!(keys.stdout.contains("256 MiB") && !keys.stderr.contains("hard to guess"), "{keys:?}");
+}

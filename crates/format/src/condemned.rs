@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_condemned_list_round_trips() {
-        let keys = Secrets::Full { writing: Key::new([1; 32]), reading: Key::new([2; 32]) }.keys(RepositoryId([0; 16]));
+        let keys = Secrets::full(Key::new([1; 32]), Key::new([2; 32])).keys(RepositoryId([0; 16]));
         let list = Condemned { time: 7, packs: vec![FileName([1; 32]), FileName([2; 32])] };
         assert_eq!(Condemned::open(&keys, &list.seal(&keys).unwrap()), Ok(list));
     }

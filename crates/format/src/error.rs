@@ -60,10 +60,18 @@ pub enum FormatError {
     #[error("the password does not open this key slot")]
     WrongPassword,
     /// The key at hand may not open this.
-    #[error("a backup-only key cannot open a {what}")]
+    #[error("this key only adds: it opens no {what}")]
     WriteOnly {
         /// What was to be opened.
         what: &'static str,
+    },
+    /// The file is sealed under keys that this key does not have.
+    #[error("it is sealed under generation {found} of the keys, and this key is of generation {held}")]
+    Generation {
+        /// The generation of the file.
+        found: u16,
+        /// The newest one at hand.
+        held: u16,
     },
     /// Key derivation failed for want of memory.
     #[error("the key derivation could not get {mib} MiB of memory")]

@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn an_index_file_round_trips() {
-        let keys = Secrets::Full { writing: Key::new([1; 32]), reading: Key::new([2; 32]) }.keys(RepositoryId([0; 16]));
+        let keys = Secrets::full(Key::new([1; 32]), Key::new([2; 32])).keys(RepositoryId([0; 16]));
         let segment = Segment { stored_len: 9, raw_len: 9, codec: Codec::Stored, chunks: vec![(ChunkId([4; 32]), 9)] };
         let directory = Directory { kind: ChunkKind::Tree, segments: vec![segment] };
         let pack = IndexedPack { name: FileName([5; 32]), frames: 1, header_len: 112, directory };

@@ -11,6 +11,7 @@ pub mod write;
 pub mod config;
 pub mod id;
 pub mod key;
+pub mod key_file;
 pub mod recovery;
 pub mod slot;
 

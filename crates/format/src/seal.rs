@@ -8,7 +8,7 @@ use x_wing::kem::Decapsulate;
 use zeroize::Zeroizing;
 
 use crate::id::RepositoryId;
-use crate::key::{Key, Keys, random};
+use crate::key::{Generation, Key, Keys, random};
 use crate::padme::padme;
 use crate::read::Reader;
 use crate::write::Writer;
@@ -30,6 +30,7 @@ pub struct Header {
     fixed: [u8; HEADER],
     envelope: Vec<u8>,
     frame_log2: u8,
+    generation: u16,
     frames: u32,
     parity: u64,
 }
@@ -49,15 +50,15 @@ impl Header {
             other => return Err(FormatError::invalid("envelope", format!("number {other}"))),
         };
         let frame_log2 = r.u8()?;
-        let reserved = r.u16()?;
+        let generation = r.u16()?;
         let frames = r.u32()?;
         let parity = r.u64()?;
-        if !(12..=20).contains(&frame_log2) || reserved != 0 || frames == 0 {
-            return Err(FormatError::invalid("header of a sealed file", "frame size, reserved bytes or frame count"));
+        if !(12..=20).contains(&frame_log2) || frames == 0 {
+            return Err(FormatError::invalid("header of a sealed file", "frame size or frame count"));
         }
         let envelope = r.bytes(envelope_len)?.to_vec();
         let fixed = bytes[..HEADER].try_into().expect("the reader took at least HEADER bytes");
-        Ok(Header { fixed, envelope, frame_log2, frames, parity })
+        Ok(Header { fixed, envelope, frame_log2, generation, frames, parity })
     }
 
     /// How long the whole stored file must be.
@@ -85,6 +86,11 @@ impl Header {
         self.frames
     }
 
+    /// The generation of the keys that it is sealed under.
+    pub fn generation(&self) -> u16 {
+        self.generation
+    }
+
     /// Length of the stream inside.
     pub fn stream_len(&self) -> u64 {
         u64::from(self.frames) << self.frame_log2
@@ -93,17 +99,18 @@ impl Header {
     /// Opens the envelope.
     pub fn open(&self, keys: &Keys) -> Result<Opener> {
         let what = "envelope";
+        let generation = keys.of_generation(self.generation)?;
         let (wrapping, sealed) = match self.fixed[24] {
             2 => {
                 let (ciphertext, sealed) = self.envelope.split_at(x_wing::CIPHERTEXT_SIZE);
-                let reading = keys.reading.as_ref().ok_or(FormatError::WriteOnly { what: "sealed file" })?;
+                let reading = generation.reading.as_ref().ok_or(FormatError::WriteOnly { what: "sealed file" })?;
                 let shared =
                     reading.decapsulation_key().decapsulate_slice(ciphertext).map_err(|_| FormatError::Sealed { what })?;
-                (hybrid_key(keys, shared.as_slice(), ciphertext), sealed)
+                (hybrid_key(generation, shared.as_slice(), ciphertext), sealed)
             }
-            3 => (Key::new(*keys.writing.index.expose()), &self.envelope[..]),
+            3 => (Key::new(*generation.index.expose()), &self.envelope[..]),
             _ => {
-                let reading = keys.reading.as_ref().ok_or(FormatError::WriteOnly { what: "sealed file" })?;
+                let reading = generation.reading.as_ref().ok_or(FormatError::WriteOnly { what: "sealed file" })?;
                 (Key::new(*reading.wrap.expose()), &self.envelope[..])
             }
         };
@@ -168,8 +175,8 @@ fn nonce(number: u32, frames: u32) -> Nonce {
     nonce.into()
 }
 
-fn hybrid_key(keys: &Keys, shared: &[u8], ciphertext: &[u8]) -> Key {
-    Key::derived("russet v1 hybrid", keys.writing.author.expose(), &[shared, ciphertext])
+fn hybrid_key(generation: &Generation, shared: &[u8], ciphertext: &[u8]) -> Key {
+    Key::derived("russet v1 hybrid", generation.author.expose(), &[shared, ciphertext])
 }
 
 /// A stream laid out and ready to be sealed frame by frame, on as many cores as the caller likes.
@@ -188,25 +195,26 @@ impl Sealer {
     /// Draws a data key for this stream (from [`lay_out`]) and seals it to whoever may read files of this kind.
     pub fn new(kind: Kind, keys: &Keys, frame_log2: u8, stream: &[u8]) -> Result<Sealer> {
         let frames = u32::try_from(stream.len() >> frame_log2).expect("a stream of 2^44 bytes was never laid out");
-        let envelope = match (kind, &keys.reading) {
+        let (number, generation) = keys.newest();
+        let envelope = match (kind, &generation.reading) {
             (Kind::Index | Kind::Condemned, _) => 3,
             (_, Some(_)) => 1,
             (_, None) => 2,
         };
         let mut w = Writer::new();
         w.bytes(&kind.magic()).bytes(&keys.repository.0);
-        w.u8(envelope).u8(frame_log2).u16(0).u32(frames).u64(0);
+        w.u8(envelope).u8(frame_log2).u16(number).u32(frames).u64(0);
         let fixed: [u8; HEADER] = w.finish().try_into().expect("the fields add up to HEADER bytes");
 
         let seed = Key::random()?;
         let data_key = Key::derived("russet v1 data key", seed.expose(), &[blake3::hash(stream).as_bytes()]);
-        let (wrapping, mut sealed) = match (envelope, &keys.reading) {
-            (3, _) => (Key::new(*keys.writing.index.expose()), Vec::new()),
+        let (wrapping, mut sealed) = match (envelope, &generation.reading) {
+            (3, _) => (Key::new(*generation.index.expose()), Vec::new()),
             (1, Some(reading)) => (Key::new(*reading.wrap.expose()), Vec::new()),
             _ => {
                 let randomness = Zeroizing::new(random::<{ x_wing::ENCAPSULATION_RANDOMNESS_SIZE }>()?);
-                let (ciphertext, shared) = keys.public_key()?.encapsulate_deterministic(&(*randomness).into());
-                (hybrid_key(keys, shared.as_slice(), ciphertext.as_slice()), ciphertext.to_vec())
+                let (ciphertext, shared) = generation.public_key()?.encapsulate_deterministic(&(*randomness).into());
+                (hybrid_key(generation, shared.as_slice(), ciphertext.as_slice()), ciphertext.to_vec())
             }
         };
         let mut hasher = blake3::Hasher::new_keyed(wrapping.expose());
@@ -220,7 +228,7 @@ impl Sealer {
         sealed.extend_from_slice(&wrapped);
         sealed.extend_from_slice(&tag);
 
-        let header = Header { fixed, envelope: sealed, frame_log2, frames, parity: 0 };
+        let header = Header { fixed, envelope: sealed, frame_log2, generation: number, frames, parity: 0 };
         let cipher = header.frame_cipher(data_key.expose());
         Ok(Sealer { header, cipher })
     }
@@ -348,7 +356,7 @@ mod tests {
     }
 
     fn full() -> Secrets {
-        Secrets::Full { writing: Key::new([1; 32]), reading: Key::new([2; 32]) }
+        Secrets::full(Key::new([1; 32]), Key::new([2; 32]))
     }
 
     #[test]
@@ -384,7 +392,7 @@ mod tests {
         assert!(matches!(open_file(Kind::Snapshot, &less, &file), Err(FormatError::WriteOnly { .. })));
         assert_eq!(open_file(Kind::Snapshot, &keys(&full()), &file).unwrap()[..], *b"from the always-on box");
         // Who knows the public key but not the author subkey cannot forge.
-        let stranger = Secrets::Full { writing: Key::new([7; 32]), reading: Key::new([2; 32]) };
+        let stranger = Secrets::full(Key::new([7; 32]), Key::new([2; 32]));
         let forged = seal_file(Kind::Snapshot, &keys(&stranger.backup_only(repository)), b"forged").unwrap();
         assert!(open_file(Kind::Snapshot, &keys(&full()), &forged).is_err());
     }
@@ -393,6 +401,28 @@ mod tests {
     fn a_backup_only_key_reads_the_index() {
         let file = seal_file(Kind::Index, &keys(&full()), b"packs").unwrap();
         assert_eq!(open_file(Kind::Index, &keys(&full().backup_only(RepositoryId([9; 16]))), &file).unwrap()[..], *b"packs");
+    }
+
+    #[test]
+    fn after_a_rotation_old_files_open_and_new_ones_do_not_open_with_the_old_keys() {
+        let repository = RepositoryId([9; 16]);
+        let (old, new) = (full(), full().rotated().unwrap());
+        let (old, less, new) = (keys(&old), keys(&old.backup_only(repository)), keys(&new));
+        for kind in [Kind::Snapshot, Kind::Index] {
+            let (before, after) = (seal_file(kind, &old, b"a date").unwrap(), seal_file(kind, &new, b"a date").unwrap());
+            assert_eq!(open_file(kind, &new, &before).unwrap()[..], *b"a date");
+            assert_eq!(open_file(kind, &old, &after).unwrap_err(), FormatError::Generation { found: 1, held: 0 });
+            // Whoever says that a file is of older keys than it is opens it no better.
+            let mut relabelled = after.clone();
+            relabelled[26] = 0;
+            assert_eq!(open_file(kind, &old, &relabelled).unwrap_err(), FormatError::Sealed { what: "envelope" });
+            assert_eq!(open_file(kind, &new, &relabelled).unwrap_err(), FormatError::Sealed { what: "envelope" });
+        }
+        let sealed = seal_file(Kind::Snapshot, &less, b"added").unwrap();
+        assert_eq!(open_file(Kind::Snapshot, &new, &sealed).unwrap()[..], *b"added");
+        let less = keys(&full().rotated().unwrap().backup_only(repository));
+        let sealed = seal_file(Kind::Snapshot, &less, b"added").unwrap();
+        assert!(open_file(Kind::Snapshot, &new, &sealed).is_err(), "two rotations have nothing in common");
     }
 
     #[test]

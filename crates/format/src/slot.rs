@@ -34,6 +34,8 @@ pub enum Kdf {
         /// Rounds.
         rounds: u32,
     },
+    /// None: what opens the slot is a random key out of a file, which nobody guesses.
+    RandomKey,
 }
 
 impl Default for Kdf {
@@ -46,6 +48,22 @@ impl Kdf {
     /// The default of those who must have PBKDF2.
     pub const PBKDF2: Kdf = Kdf::Pbkdf2 { rounds: 2_000_000 };
 
+    /// Today's parameters, where these cost whoever guesses less.
+    pub fn strengthened(self) -> Option<Kdf> {
+        let cost = |kdf| match kdf {
+            Kdf::Argon2id { memory_kib, passes, .. } => (memory_kib, u64::from(memory_kib) * u64::from(passes)),
+            Kdf::Pbkdf2 { rounds } => (0, rounds.into()),
+            Kdf::RandomKey => (0, 0),
+        };
+        let today = match self {
+            Kdf::Argon2id { .. } => Kdf::default(),
+            Kdf::Pbkdf2 { .. } => Kdf::PBKDF2,
+            Kdf::RandomKey => return None,
+        };
+        let ((memory, work), (memory_today, work_today)) = (cost(self), cost(today));
+        (memory < memory_today || work < work_today).then_some(today)
+    }
+
     fn check(self) -> Result<Kdf> {
         let sound = match self {
             Kdf::Argon2id { memory_kib, passes, lanes } => {
@@ -55,6 +73,7 @@ impl Kdf {
                     && u64::from(memory_kib) * u64::from(passes) <= 16 * 1024 * 1024
             }
             Kdf::Pbkdf2 { rounds } => (600_000..=50_000_000).contains(&rounds),
+            Kdf::RandomKey => true,
         };
         match sound {
             true => Ok(self),
@@ -73,6 +92,7 @@ impl Kdf {
                     .map_err(|_| FormatError::KdfMemory { mib: memory_kib / 1024 })?;
             }
             Kdf::Pbkdf2 { rounds } => pbkdf2::pbkdf2_hmac::<sha2::Sha256>(password, salt, rounds, &mut out[..]),
+            Kdf::RandomKey => return Ok(Key::derived("russet v1 key file", password, &[salt])),
         }
         Ok(Key::new(*out))
     }
@@ -81,6 +101,7 @@ impl Kdf {
         match self {
             Kdf::Argon2id { memory_kib, passes, lanes } => w.u8(1).u32(memory_kib).u32(passes).u32(lanes),
             Kdf::Pbkdf2 { rounds } => w.u8(2).u32(rounds).u32(0).u32(0),
+            Kdf::RandomKey => w.u8(3).u32(0).u32(0).u32(0),
         };
     }
 
@@ -88,6 +109,7 @@ impl Kdf {
         match (r.u8()?, r.u32()?, r.u32()?, r.u32()?) {
             (1, memory_kib, passes, lanes) => Kdf::Argon2id { memory_kib, passes, lanes }.check(),
             (2, rounds, 0, 0) => Kdf::Pbkdf2 { rounds }.check(),
+            (3, 0, 0, 0) => Ok(Kdf::RandomKey),
             (other, ..) => Err(FormatError::invalid("key derivation of a key slot", format!("number {other}"))),
         }
     }
@@ -100,7 +122,28 @@ pub enum SlotKind {
     Password,
     /// Something a person printed.
     Recovery,
+    /// A random key in a file, for a machine that nobody sits at.
+    KeyFile,
 }
+
+impl SlotKind {
+    const NUMBERED: [(u8, SlotKind); 3] = [(1, SlotKind::Password), (2, SlotKind::Recovery), (3, SlotKind::KeyFile)];
+
+    fn number(self) -> u8 {
+        Self::NUMBERED.iter().find(|(_, kind)| *kind == self).expect("every kind is in the list").0
+    }
+
+    /// A password needs a derivation that costs, and a random key needs none; nothing passes for the other.
+    fn check(self, kdf: Kdf) -> Result<Kdf> {
+        match (self == SlotKind::KeyFile) == (kdf == Kdf::RandomKey) {
+            true => kdf.check(),
+            false => Err(FormatError::invalid("key derivation of a key slot", format!("{kdf:?} does not go with {self:?}"))),
+        }
+    }
+}
+
+/// Added to the rights where a generation after the first follows the label.
+const ROTATED: u8 = 0x80;
 
 /// What whoever opens a slot may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +163,8 @@ pub struct Slot {
     pub kind: SlotKind,
     /// What it allows.
     pub rights: Rights,
+    /// The newest generation of keys that it knows.
+    pub generation: u16,
     /// When it was made, Unix seconds.
     pub created: u64,
     /// What the person called it.
@@ -146,17 +191,14 @@ impl Slot {
         if label.len() > LONGEST_LABEL {
             return Err(FormatError::invalid("label of a key slot", "longer than 64 bytes"));
         }
-        let rights = match secrets {
-            Secrets::Full { .. } => Rights::Full,
-            Secrets::BackupOnly { .. } => Rights::BackupOnly,
-        };
         let mut slot = Slot {
             repository,
             kind,
-            rights,
+            rights: if secrets.is_full() { Rights::Full } else { Rights::BackupOnly },
+            generation: secrets.generation(),
             created,
             label: label.to_owned(),
-            kdf: kdf.check()?,
+            kdf: kind.check(kdf)?,
             salt: random()?,
             commitment: [0; 32],
             nonce: random()?,
@@ -183,9 +225,9 @@ impl Slot {
             .decrypt_inout_detached(&XNonce::from(self.nonce), &self.public_part(), plain.as_mut_slice().into(), &(*tag).into())
             .map_err(|_| FormatError::Sealed { what: "key slot" })?;
         let secrets = Secrets::decode(&plain)?;
-        match (&secrets, self.rights) {
-            (Secrets::Full { .. }, Rights::Full) | (Secrets::BackupOnly { .. }, Rights::BackupOnly) => Ok(secrets),
-            _ => Err(FormatError::invalid("rights of a key slot", "they differ inside and outside")),
+        match (secrets.is_full(), secrets.generation()) == (self.rights == Rights::Full, self.generation) {
+            true => Ok(secrets),
+            false => Err(FormatError::invalid("rights of a key slot", "they differ inside and outside")),
         }
     }
 
@@ -201,24 +243,36 @@ impl Slot {
     pub fn decode(bytes: &[u8]) -> Result<Slot> {
         let mut r = Reader::new("key slot", bytes);
         Kind::Slot.expect(&mut r)?;
+        let repository = RepositoryId(r.array()?);
+        let number = r.u8()?;
+        let kind = SlotKind::NUMBERED.iter().find(|(known, _)| *known == number);
+        let kind = kind.ok_or_else(|| FormatError::invalid("kind of a key slot", number.to_string()))?.1;
+        let number = r.u8()?;
+        let rights = match number & !ROTATED {
+            1 => Rights::Full,
+            2 => Rights::BackupOnly,
+            other => return Err(FormatError::invalid("rights of a key slot", other.to_string())),
+        };
+        let created = r.u64()?;
+        let label = match r.text()? {
+            label if label.len() <= LONGEST_LABEL => label.to_owned(),
+            _ => return Err(FormatError::invalid("label of a key slot", "longer than 64 bytes")),
+        };
+        let generation = match number & ROTATED {
+            0 => 0,
+            _ => match r.u16()? {
+                0 => return Err(FormatError::invalid("generation of a key slot", "0 is not said")),
+                generation => generation,
+            },
+        };
         let slot = Slot {
-            repository: RepositoryId(r.array()?),
-            kind: match r.u8()? {
-                1 => SlotKind::Password,
-                2 => SlotKind::Recovery,
-                other => return Err(FormatError::invalid("kind of a key slot", other.to_string())),
-            },
-            rights: match r.u8()? {
-                1 => Rights::Full,
-                2 => Rights::BackupOnly,
-                other => return Err(FormatError::invalid("rights of a key slot", other.to_string())),
-            },
-            created: r.u64()?,
-            label: match r.text()? {
-                label if label.len() <= LONGEST_LABEL => label.to_owned(),
-                _ => return Err(FormatError::invalid("label of a key slot", "longer than 64 bytes")),
-            },
-            kdf: Kdf::decode(&mut r)?,
+            repository,
+            kind,
+            rights,
+            generation,
+            created,
+            label,
+            kdf: kind.check(Kdf::decode(&mut r)?)?,
             salt: r.array()?,
             commitment: r.array()?,
             nonce: r.array()?,
@@ -232,9 +286,12 @@ impl Slot {
     fn head(&self) -> Writer {
         let mut w = Writer::new();
         w.bytes(&Kind::Slot.magic()).bytes(&self.repository.0);
-        w.u8(if self.kind == SlotKind::Password { 1 } else { 2 });
-        w.u8(if self.rights == Rights::Full { 1 } else { 2 });
+        let rights = if self.rights == Rights::Full { 1 } else { 2 };
+        w.u8(self.kind.number()).u8(if self.generation > 0 { rights | ROTATED } else { rights });
         w.u64(self.created).text(&self.label);
+        if self.generation > 0 {
+            w.u16(self.generation);
+        }
         self.kdf.encode(&mut w);
         w.bytes(&self.salt);
         w
@@ -260,36 +317,79 @@ mod tests {
     const QUICK: Kdf = Kdf::Argon2id { memory_kib: 19 * 1024, passes: 1, lanes: 1 };
 
     fn slot() -> Slot {
-        let secrets = Secrets::Full { writing: Key::new([1; 32]), reading: Key::new([2; 32]) };
-        Slot::create(&secrets, b"pw", RepositoryId([3; 16]), SlotKind::Password, "desk", QUICK, 5).unwrap()
+        Slot::create(&secrets(), b"pw", RepositoryId([3; 16]), SlotKind::Password, "desk", QUICK, 5).unwrap()
+    }
+
+    fn secrets() -> Secrets {
+        Secrets::full(Key::new([1; 32]), Key::new([0x5a; 32]))
     }
 
     #[test]
     fn a_slot_opens_with_its_password_and_with_no_other() {
         let slot = Slot::decode(&slot().encode()).unwrap();
-        let Secrets::Full { writing, reading } = slot.open(b"pw").unwrap() else { panic!("rights were lost") };
-        assert_eq!((writing.expose(), reading.expose()), (&[1; 32], &[2; 32]));
+        assert_eq!(slot.open(b"pw").unwrap().encode(), secrets().encode());
         assert_eq!(slot.open(b"PW").unwrap_err(), FormatError::WrongPassword);
     }
 
     #[test]
     fn a_backup_only_slot_holds_no_reading_root() {
         let repository = RepositoryId([3; 16]);
-        let full = Secrets::Full { writing: Key::new([1; 32]), reading: Key::new([0x5a; 32]) };
-        let less = full.backup_only(repository);
+        let less = secrets().backup_only(repository);
         let slot = Slot::create(&less, b"pw", repository, SlotKind::Password, "", QUICK, 5).unwrap();
         let opened = slot.open(b"pw").unwrap();
-        assert!(matches!(opened, Secrets::BackupOnly { .. }));
-        assert!(opened.keys(repository).reading.is_none());
+        assert!(!opened.is_full() && slot.rights == Rights::BackupOnly);
+        assert!(!opened.keys(repository).can_read());
         assert!(!less.encode().windows(32).any(|w| w == [0x5a; 32]));
     }
 
     #[test]
     fn a_slot_made_with_pbkdf2_opens() {
-        let secrets = Secrets::Full { writing: Key::new([1; 32]), reading: Key::new([2; 32]) };
         let kdf = Kdf::Pbkdf2 { rounds: 600_000 };
-        let slot = Slot::create(&secrets, b"pw", RepositoryId([3; 16]), SlotKind::Recovery, "", kdf, 5).unwrap();
+        let slot = Slot::create(&secrets(), b"pw", RepositoryId([3; 16]), SlotKind::Recovery, "", kdf, 5).unwrap();
         slot.open(b"pw").unwrap();
+    }
+
+    #[test]
+    fn a_slot_of_a_key_file_costs_nothing_and_no_password_passes_for_one() {
+        let id = RepositoryId([3; 16]);
+        let slot = Slot::create(&secrets(), &[7; 32], id, SlotKind::KeyFile, "", Kdf::RandomKey, 5).unwrap();
+        let slot = Slot::decode(&slot.encode()).unwrap();
+        assert_eq!((slot.kind, slot.kdf), (SlotKind::KeyFile, Kdf::RandomKey));
+        slot.open(&[7; 32]).unwrap();
+        assert_eq!(slot.open(&[8; 32]).unwrap_err(), FormatError::WrongPassword);
+        for (kind, kdf) in
+            [(SlotKind::Password, Kdf::RandomKey), (SlotKind::Recovery, Kdf::RandomKey), (SlotKind::KeyFile, QUICK)]
+        {
+            assert!(Slot::create(&secrets(), b"pw", id, kind, "", kdf, 5).is_err(), "{kind:?} {kdf:?}");
+        }
+        let mut as_password = slot.encode();
+        as_password[24] = 1;
+        assert!(Slot::decode(&as_password).is_err());
+    }
+
+    #[test]
+    fn a_slot_of_rotated_keys_says_which_generation_it_knows() {
+        let rotated = secrets().rotated().unwrap();
+        let slot = Slot::create(&rotated, &[7; 32], RepositoryId([3; 16]), SlotKind::KeyFile, "", Kdf::RandomKey, 5).unwrap();
+        let bytes = slot.encode();
+        let slot = Slot::decode(&bytes).unwrap();
+        assert_eq!((slot.generation, slot.rights), (1, Rights::Full));
+        assert_eq!(slot.open(&[7; 32]).unwrap().generation(), 1);
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            assert!(Slot::decode(&bad).and_then(|s| s.open(&[7; 32])).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn parameters_below_those_of_today_are_strengthened_and_others_stay() {
+        let argon2id = |memory_kib, passes| Kdf::Argon2id { memory_kib, passes, lanes: 1 };
+        assert_eq!(QUICK.strengthened(), Some(Kdf::default()));
+        assert_eq!(argon2id(256 << 10, 2).strengthened(), Some(Kdf::default()));
+        assert_eq!(argon2id(512 << 10, 3).strengthened(), None);
+        assert_eq!(Kdf::Pbkdf2 { rounds: 600_000 }.strengthened(), Some(Kdf::PBKDF2));
+        assert!([Kdf::default(), Kdf::PBKDF2, Kdf::RandomKey].iter().all(|kdf| kdf.strengthened().is_none()));
     }
 
     #[test]

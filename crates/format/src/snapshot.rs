@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_round_trips() {
-        let keys = Secrets::Full { writing: Key::new([1; 32]), reading: Key::new([2; 32]) }.keys(RepositoryId([0; 16]));
+        let keys = Secrets::full(Key::new([1; 32]), Key::new([2; 32])).keys(RepositoryId([0; 16]));
         let kinds = ProblemKind::NUMBERED.into_iter().chain([ProblemKind::Unknown(77)]);
         let snapshot = Snapshot {
             started: (1_700_000_000, 5),

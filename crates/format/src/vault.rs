@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_secret_comes_back_and_never_shows_itself() {
-        let keys = Secrets::Full { writing: Key::new([1; 32]), reading: Key::new([2; 32]) }.keys(RepositoryId([0; 16]));
+        let keys = Secrets::full(Key::new([1; 32]), Key::new([2; 32])).keys(RepositoryId([0; 16]));
         let value = Zeroizing::new(b"hunter2".to_vec());
         let file = seal(&keys, &[Entry { scope: "udid".into(), name: "password".into(), value, written: 4 }]).unwrap();
         let entries = open(&keys, &file).unwrap();

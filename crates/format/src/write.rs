@@ -12,6 +12,11 @@ impl Writer {
         Writer::default()
     }
 
+    /// Starts with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Writer {
+        Writer { bytes: Vec::with_capacity(bytes) }
+    }
+
     /// Puts bytes as they are.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Writer {
         self.bytes.extend_from_slice(bytes);

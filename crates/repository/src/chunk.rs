@@ -19,6 +19,8 @@ pub enum Hint {
     Look,
     /// It is ciphertext: never compressed, never edited inside.
     Ciphertext,
+    /// Nothing, and the next backup will ask for it: a key that only adds keeps a second copy at hand.
+    AtHand,
 }
 
 /// How a content is cut.

@@ -18,6 +18,7 @@ use crate::content::ContentBuilder;
 use crate::pipeline::{FileWriter, Pipeline};
 use crate::reader::Reader;
 use crate::repo::put_snapshot;
+use crate::shadow::Shadow;
 use crate::{RepositoryError, Result};
 
 /// Contents pushed in pieces of this many bytes need the least copying. A multiple of 16.
@@ -60,6 +61,8 @@ pub struct Draft {
     keys: Arc<Keys>,
     reader: Arc<Reader>,
     pipeline: Arc<Pipeline>,
+    /// What a key that only adds keeps at hand, and how it gets there.
+    shadow: Option<(Arc<Shadow>, Arc<Pipeline>)>,
 }
 
 impl std::fmt::Debug for Draft {
@@ -69,9 +72,11 @@ impl std::fmt::Debug for Draft {
 }
 
 impl Draft {
-    pub(crate) fn start(store: Arc<dyn Store>, keys: Arc<Keys>, reader: Arc<Reader>) -> Draft {
-        let pipeline = Pipeline::start(store.clone(), keys.clone(), reader.index().clone());
-        Draft { store, keys, reader, pipeline }
+    pub(crate) fn start(store: Arc<dyn Store>, keys: Arc<Keys>, reader: Arc<Reader>, shadow: Option<Arc<Shadow>>) -> Draft {
+        let shadow = shadow.and_then(|shadow| shadow.pipeline().ok().map(|beside| (shadow, beside)));
+        let beside = shadow.as_ref().map(|(_, beside)| beside.clone());
+        let pipeline = Pipeline::beside(store.clone(), keys.clone(), reader.index().clone(), beside);
+        Draft { store, keys, reader, pipeline, shadow }
     }
 
     /// Reads what was in the repository when the draft began.
@@ -181,7 +186,11 @@ impl Draft {
         };
         let bytes = snapshot.seal(&self.keys)?;
         let name = put_snapshot(&*self.store, &bytes)?;
-        Ok(Saved { name, snapshot })
+        let saved = Saved { name, snapshot };
+        if let Some((shadow, beside)) = &self.shadow {
+            shadow.remember(beside, &saved);
+        }
+        Ok(saved)
     }
 }
 

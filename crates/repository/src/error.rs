@@ -31,6 +31,18 @@ pub enum RepositoryError {
         /// How many slots were tried.
         tried: usize,
     },
+    /// The key file is of another repository.
+    #[error("the key file belongs to another repository than the one at {place}")]
+    ForeignKeyFile {
+        /// Where.
+        place: String,
+    },
+    /// No key slot opens with the key file.
+    #[error("the key file opens no key slot of {place}: its key was removed, or the keys were rotated")]
+    WrongKeyFile {
+        /// Where.
+        place: String,
+    },
     /// There are no readable key slots left.
     #[error("no key slot of {place} can be read")]
     NoSlots {

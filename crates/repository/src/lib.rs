@@ -6,7 +6,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod repo;
-pub use repo::{DamagedFile, KdfChoice, Opened, Repository, SlotEntry, SnapshotEntry};
+pub use repo::{DamagedFile, KdfChoice, Opened, Repository, SnapshotEntry};
+mod slots;
+pub use slots::SlotEntry;
+mod rotate;
+mod shadow;
+pub use rotate::{Resealed, Rotated};
 
 mod draft;
 pub use draft::{BEST_PIECE, Draft, Meta, Saved};

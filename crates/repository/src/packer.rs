@@ -181,6 +181,21 @@ impl SealedPack {
     pub(crate) fn stored_len(&self) -> u64 {
         self.bytes.len() as u64
     }
+
+    /// Puts the pack, and gives what an index file says of it.
+    pub(crate) fn put(self, store: &dyn Store, buffers: &Buffers) -> Result<IndexedPack> {
+        store.put(&names::file(names::PACKS, self.entry.name), &self.bytes)?;
+        buffers.give_back(self.bytes);
+        Ok(self.entry)
+    }
+}
+
+/// Seals what is in a whole pack again, under the newest secrets. Its segments stay as they are.
+pub(crate) fn seal_pack_again(keys: &Keys, bytes: &[u8], buffers: &Buffers) -> Result<SealedPack> {
+    let (header, opener, directory) = open_directory(keys, bytes)?;
+    let mut body = opener.open(0, &bytes[header.len()..])?;
+    body.truncate(directory.segments.iter().map(|segment| segment.stored_len as usize).sum());
+    FullPack { body, directory }.seal(keys, buffers)
 }
 
 /// Puts packs, and index files after them, in the order that FORMAT.md chapter 11 asks for, on a thread of its own.
@@ -244,9 +259,7 @@ fn upload(packs: &Receiver<SealedPack>, store: &dyn Store, keys: &Keys, buffers:
         Ok(())
     };
     for pack in packs {
-        store.put(&names::file(names::PACKS, pack.entry.name), &pack.bytes)?;
-        buffers.give_back(pack.bytes);
-        pending.packs.push(pack.entry);
+        pending.packs.push(pack.put(store, buffers)?);
         if pending.packs.len() >= PACKS_PER_INDEX {
             put_index(&mut pending)?;
         }

@@ -88,10 +88,21 @@ pub(crate) struct Pipeline {
     broken: AtomicBool,
     first_error: Mutex<Option<RepositoryError>>,
     pub(crate) counters: Counters,
+    /// Takes a second copy of what a key that only adds must have at hand.
+    beside: Option<Arc<Pipeline>>,
 }
 
 impl Pipeline {
     pub(crate) fn start(store: Arc<dyn Store>, keys: Arc<Keys>, index: Arc<Index>) -> Arc<Pipeline> {
+        Pipeline::beside(store, keys, index, None)
+    }
+
+    pub(crate) fn beside(
+        store: Arc<dyn Store>,
+        keys: Arc<Keys>,
+        index: Arc<Index>,
+        beside: Option<Arc<Pipeline>>,
+    ) -> Arc<Pipeline> {
         let buffers = Arc::<Buffers>::default();
         let builder = |kind| Mutex::new(Some(PackBuilder::new(kind, buffers.clone())));
         Arc::new(Pipeline {
@@ -111,6 +122,7 @@ impl Pipeline {
             counters: Counters::default(),
             keys,
             index,
+            beside,
         })
     }
 
@@ -150,10 +162,27 @@ impl Pipeline {
 
     /// Keeps a chunk of a tree.
     pub(crate) fn keep_tree(self: &Arc<Self>, plain: &[u8]) -> Result<ChunkId> {
+        self.keep_beside(ChunkKind::Tree, plain);
+        self.keep_one(Class::Tree, plain)
+    }
+
+    /// Keeps a chunk that is wanted at hand.
+    pub(crate) fn keep_at_hand(self: &Arc<Self>, kind: ChunkKind, plain: &[u8]) -> Result<ChunkId> {
+        self.keep_one(if kind == ChunkKind::Tree { Class::Tree } else { Class::Mixed }, plain)
+    }
+
+    /// Keeps a second copy, if one is wanted. If that fails, it says so when it is finished, and this run goes on.
+    fn keep_beside(&self, kind: ChunkKind, plain: &[u8]) {
+        if let Some(beside) = &self.beside {
+            beside.keep_at_hand(kind, plain).map_or_else(|error| beside.fail(error), drop);
+        }
+    }
+
+    fn keep_one(self: &Arc<Self>, class: Class, plain: &[u8]) -> Result<ChunkId> {
         let mut segment = None;
-        let id = self.keep(Class::Tree, plain, &mut segment)?;
+        let id = self.keep(class, plain, &mut segment)?;
         if let Some(segment) = segment {
-            self.put_back(Class::Tree, segment);
+            self.put_back(class, segment);
         }
         Ok(id)
     }
@@ -432,6 +461,9 @@ impl FileWriter {
     fn chunk(&mut self, plain: &[u8]) -> Result<()> {
         debug_assert!(plain.len() <= LONGEST_CHUNK);
         self.first = false;
+        if self.hint == Hint::AtHand {
+            self.pipeline.keep_beside(ChunkKind::Data, plain);
+        }
         let id = self.pipeline.keep(self.class, plain, &mut self.segment)?;
         let pipeline = self.pipeline.clone();
         self.content.push(id, plain.len() as u64, &mut |list| pipeline.keep_tree(list))

@@ -22,6 +22,8 @@ pub enum Phase {
     Extracting,
     /// Looking through snapshots.
     Searching,
+    /// Sealing packs again under other secrets.
+    Resealing,
 }
 
 /// Is told how far the work is. Called from many threads, often; must be quick.

@@ -63,6 +63,8 @@ pub struct Reader {
     index: Arc<Index>,
     packs: Mutex<HashMap<u32, Arc<PackHandle>>>,
     cache: Mutex<SegmentCache>,
+    /// Where a key that only adds has some of the chunks at hand.
+    near: Option<Arc<Reader>>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -85,7 +87,12 @@ impl Chunk {
 
 impl Reader {
     pub(crate) fn new(store: Arc<dyn Store>, keys: Arc<Keys>, index: Arc<Index>) -> Reader {
-        Reader { store, keys, index, packs: Mutex::default(), cache: Mutex::default() }
+        Reader { store, keys, index, packs: Mutex::default(), cache: Mutex::default(), near: None }
+    }
+
+    /// The same, but chunks are looked for in another place first.
+    pub(crate) fn with_near(self, near: Option<Arc<Reader>>) -> Reader {
+        Reader { near, ..self }
     }
 
     pub(crate) fn index(&self) -> &Arc<Index> {
@@ -93,6 +100,12 @@ impl Reader {
     }
 
     fn chunk(&self, kind: ChunkKind, id: &ChunkId) -> Result<Chunk> {
+        if let Some(near) = &self.near
+            && near.index.find(id).is_some()
+            && let Ok(chunk) = near.chunk(kind, id)
+        {
+            return Ok(chunk);
+        }
         let at = self.index.find(id).ok_or_else(|| RepositoryError::MissingChunk { id: id.hex() })?;
         let segment = self.segment(at.segment)?;
         let range = at.offset as usize..at.offset as usize + at.len as usize;
@@ -153,6 +166,18 @@ impl Reader {
         let handle = Arc::new(open().map_err(|source| damaged(&name, source))?);
         packs().insert(number, handle.clone());
         Ok(handle)
+    }
+
+    /// The bytes of a chunk.
+    pub(crate) fn plain(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
+        Ok(self.chunk(kind, id)?.bytes().to_vec())
+    }
+
+    /// Whether a file's content can be read at all: a key that only adds has few of them at hand.
+    pub fn can_read(&self, content: &Content) -> bool {
+        let mut all = true;
+        let near = |id: &ChunkId| self.near.as_ref().is_some_and(|near| near.index.find(id).is_some());
+        self.keys.can_read() || (self.chunk_ids(content, false, &mut |_, id, _| all &= near(&id)).is_ok() && all)
     }
 
     /// Reads a list of chunks.

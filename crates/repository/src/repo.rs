@@ -10,9 +10,8 @@ use russet_format::id::{FileName, RepositoryId};
 use russet_format::index::{IndexFile, IndexedPack};
 use russet_format::key::{Keys, Secrets};
 use russet_format::pack::PACK_FRAMES;
-use russet_format::recovery::RecoveryKey;
 use russet_format::seal::TAG;
-use russet_format::slot::{MOST_TRIED, Rights, Slot, SlotKind};
+use russet_format::slot::{Rights, Slot, SlotKind};
 use russet_format::snapshot::Snapshot;
 use russet_format::{FormatError, vault};
 use russet_store::{Name, Store, StoreError};
@@ -23,6 +22,7 @@ use crate::index::{Index, IndexCache};
 use crate::names;
 use crate::packer::open_directory;
 use crate::reader::Reader;
+use crate::shadow::Shadow;
 use crate::{RepositoryError, Result};
 
 pub use russet_format::slot::Kdf as KdfChoice;
@@ -47,17 +47,6 @@ pub struct SnapshotEntry {
     pub snapshot: Snapshot,
 }
 
-/// A key slot and its name.
-#[derive(Debug, Clone)]
-pub struct SlotEntry {
-    /// The file's name.
-    pub name: FileName,
-    /// What it shows without a password.
-    pub slot: Slot,
-    /// Whether the repository was opened with it.
-    pub used: bool,
-}
-
 /// The things of one kind that could be opened, and those that could not.
 #[derive(Debug, Clone)]
 pub struct Opened<T> {
@@ -77,13 +66,16 @@ pub(crate) struct LoadedIndex {
 
 /// An open repository.
 pub struct Repository {
-    store: Arc<dyn Store>,
-    keys: Arc<Keys>,
-    secrets: Secrets,
-    config: Config,
-    slot: FileName,
-    cache: Option<IndexCache>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) secrets: Secrets,
+    pub(crate) config: Config,
+    /// The slot that it was opened with.
+    pub(crate) slot: FileName,
+    pub(crate) cache: Option<IndexCache>,
     index: Mutex<Option<Arc<Index>>>,
+    /// What a key that only adds keeps at hand.
+    pub(crate) shadow: Option<Arc<Shadow>>,
 }
 
 impl std::fmt::Debug for Repository {
@@ -125,37 +117,16 @@ impl Repository {
         Ok(Repository::assemble(store, config, secrets, slot, cache))
     }
 
-    /// Opens a repository with a password or a recovery key. Slow on purpose: each slot that is tried costs a key derivation.
-    pub fn open(store: Arc<dyn Store>, password: &[u8], cache: Option<&Path>) -> Result<Repository> {
-        let place = store.describe();
-        let config = read_config(&*store)?;
-        let mut slots = read_slots(&*store, config.id)?.entries;
-        if slots.is_empty() {
-            return Err(RepositoryError::NoSlots { place });
-        }
-        let recovery = std::str::from_utf8(password).ok().and_then(RecoveryKey::parse);
-        let wanted = if recovery.is_some() { SlotKind::Recovery } else { SlotKind::Password };
-        slots.sort_by_key(|(_, slot)| (slot.kind != wanted, std::cmp::Reverse(slot.created)));
-        slots.truncate(MOST_TRIED);
-        let canonical = recovery.as_ref().map(RecoveryKey::text);
-        for (name, slot) in &slots {
-            let password = match (&canonical, slot.kind) {
-                (Some(text), SlotKind::Recovery) => text.as_bytes(),
-                _ => password,
-            };
-            match slot.open(password) {
-                Ok(secrets) => return Ok(Repository::assemble(store, config, secrets, *name, cache)),
-                Err(FormatError::WrongPassword) => {}
-                Err(source) => return Err(damaged(&names::file(names::KEYS, *name), source)),
-            }
-        }
-        Err(RepositoryError::WrongPassword { place, tried: slots.len() })
-    }
-
-    fn assemble(store: Arc<dyn Store>, config: Config, secrets: Secrets, slot: FileName, cache: Option<&Path>) -> Repository {
+    pub(crate) fn assemble(
+        store: Arc<dyn Store>,
+        config: Config,
+        secrets: Secrets,
+        slot: FileName,
+        cache: Option<&Path>,
+    ) -> Repository {
         let keys = Arc::new(secrets.keys(config.id));
         let cache = cache.map(|folder| IndexCache::new(folder, &keys));
-        Repository { store, keys, secrets, config, slot, cache, index: Mutex::new(None) }
+        Repository { store, keys, secrets, config, slot, cache, index: Mutex::new(None), shadow: None }
     }
 
     /// Its random id.
@@ -176,6 +147,18 @@ impl Repository {
         &self.keys
     }
 
+    /// What the key may do that the repository was opened with.
+    pub fn rights(&self) -> Rights {
+        if self.keys.can_read() { Rights::Full } else { Rights::BackupOnly }
+    }
+
+    pub(crate) fn needs_full_key(&self, what: &'static str) -> Result<()> {
+        match self.rights() {
+            Rights::Full => Ok(()),
+            Rights::BackupOnly => Err(FormatError::WriteOnly { what }.into()),
+        }
+    }
+
     /// Starts a snapshot.
     pub fn draft(&self) -> Result<Draft> {
         // Who cannot read which packs are on their way out must not count on any.
@@ -183,15 +166,26 @@ impl Repository {
             read_hashed(&*self.store, &name).and_then(|b| Condemned::open(&self.keys, &b).map_err(|e| damaged(&name, e)))?;
         }
         // What other runs have written since is worth knowing, and so is afterwards what this one writes.
-        *self.index_slot() = None;
-        let draft = Draft::start(self.store.clone(), self.keys.clone(), self.reader()?);
-        *self.index_slot() = None;
+        self.forget_index();
+        let draft = Draft::start(self.store.clone(), self.keys.clone(), self.reader()?, self.shadow.clone());
+        self.forget_index();
         Ok(draft)
     }
 
     /// Reads contents.
     pub fn reader(&self) -> Result<Arc<Reader>> {
-        Ok(Arc::new(Reader::new(self.store.clone(), self.keys.clone(), self.index()?)))
+        let reader = Reader::new(self.store.clone(), self.keys.clone(), self.index()?);
+        // Without what is at hand everything is read again, which is no reason to stop.
+        let near = self.shadow.as_ref().and_then(|shadow| shadow.reader().ok());
+        Ok(Arc::new(reader.with_near(near)))
+    }
+
+    /// Reads the index anew when it is asked for next.
+    pub(crate) fn forget_index(&self) {
+        *self.index_slot() = None;
+        if let Some(shadow) = &self.shadow {
+            shadow.forget_index();
+        }
     }
 
     fn index_slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Index>>> {
@@ -257,7 +251,7 @@ impl Repository {
             .map(|(name, _)| name)
             .filter(|name| names::hash_of(name).is_some_and(|hash| !named.contains(&hash)))
             .collect();
-        if !unnamed.is_empty() && self.keys.reading.is_some() {
+        if !unnamed.is_empty() && self.keys.can_read() {
             let found = self.directories_of(&unnamed);
             if broken.is_empty() {
                 doomed.extend(found.packs.iter().map(|pack| pack.name));
@@ -314,78 +308,49 @@ impl Repository {
         Ok(damaged_files)
     }
 
-    /// All snapshots, oldest first.
+    /// All snapshots, oldest first. A key that only adds reads none.
     pub fn snapshots(&self) -> Result<Opened<SnapshotEntry>> {
+        self.needs_full_key("snapshot")?;
         let opened = open_mirrored(&*self.store, names::SNAPSHOTS, |bytes| Snapshot::open(&self.keys, bytes))?;
         let mut entries: Vec<_> = opened.entries.into_iter().map(|(name, snapshot)| SnapshotEntry { name, snapshot }).collect();
         entries.sort_by_key(|entry| (entry.snapshot.started, entry.name));
         Ok(Opened { entries, damaged: opened.damaged })
     }
 
-    /// Removes a snapshot: its file, and then its second copy. The chunks stay.
+    /// Removes a snapshot: its file, and then its second copy. The chunks stay. A key that only adds removes none.
     pub fn remove_snapshot(&self, name: FileName) -> Result<()> {
+        self.needs_full_key("snapshot")?;
         let file = names::file(names::SNAPSHOTS, name);
         self.store.remove(&file)?;
         Ok(self.store.remove(&names::mirror(&file))?)
     }
 
-    /// The key slots, oldest first.
-    pub fn slots(&self) -> Result<Opened<SlotEntry>> {
-        let opened = read_slots(&*self.store, self.config.id)?;
-        let entry = |(name, slot)| SlotEntry { name, slot, used: name == self.slot };
-        let mut entries: Vec<_> = opened.entries.into_iter().map(entry).collect();
-        entries.sort_by_key(|entry| (entry.slot.created, entry.name));
-        Ok(Opened { entries, damaged: opened.damaged })
-    }
-
-    /// Adds a key slot with the same rights as the one in use.
-    pub fn add_slot(&self, password: &[u8], kind: SlotKind, label: &str, kdf: KdfChoice, now: u64) -> Result<FileName> {
-        let slot = Slot::create(&self.secrets, password, self.config.id, kind, label, kdf, now)?;
-        let bytes = slot.encode();
-        let name = names::file(names::KEYS, FileName::of(&bytes));
-        self.store.put(&names::mirror(&name), &bytes)?;
-        put_hashed(&*self.store, names::KEYS, &bytes)
-    }
-
-    /// Makes a recovery key and a slot for it. The key is shown once and kept nowhere.
-    pub fn add_recovery_key(&self, kdf: KdfChoice, now: u64) -> Result<(FileName, Zeroizing<String>)> {
-        let key = RecoveryKey::random()?;
-        Ok((self.add_recovery_slot(&key, kdf, now)?, key.text()))
-    }
-
-    /// Makes a slot for a recovery key that is on paper already.
-    pub fn add_recovery_slot(&self, key: &RecoveryKey, kdf: KdfChoice, now: u64) -> Result<FileName> {
-        self.add_slot(key.text().as_bytes(), SlotKind::Recovery, "recovery key", kdf, now)
-    }
-
-    /// Removes a key slot, unless it is the last that opens everything.
-    pub fn remove_slot(&self, name: FileName) -> Result<()> {
-        let slots = self.slots()?.entries;
-        if !slots.iter().any(|s| s.name == name) {
-            return Err(RepositoryError::NoSlot { wanted: name.hex() });
+    /// The snapshots that a new one can be compared with, oldest first: all of them, or what a key that only adds has at hand.
+    pub fn parents(&self) -> Result<Vec<SnapshotEntry>> {
+        match (self.rights(), &self.shadow) {
+            (Rights::Full, _) => Ok(self.snapshots()?.entries),
+            (Rights::BackupOnly, Some(shadow)) => Ok(shadow.snapshots().unwrap_or_default()),
+            (Rights::BackupOnly, None) => Ok(Vec::new()),
         }
-        if !slots.iter().any(|s| s.name != name && s.slot.rights == Rights::Full) {
-            return Err(RepositoryError::LastKey);
-        }
-        let file = names::file(names::KEYS, name);
-        self.store.remove(&names::mirror(&file))?;
-        Ok(self.store.remove(&file)?)
     }
 
     /// The newest secret of this scope and name.
     pub fn secret(&self, scope: &str, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        Ok(self.newest(scope, |entry| entry == name)?.remove(name).map(|entry| entry.value))
+        Ok(self.newest(scope, &|entry| entry == name)?.remove(name).map(|entry| entry.value))
     }
 
     /// The newest secrets of this scope whose names begin with `prefix`, the last written first.
     pub fn secrets(&self, scope: &str, prefix: &str) -> Result<Vec<Zeroizing<Vec<u8>>>> {
-        let mut entries: Vec<_> = self.newest(scope, |name| name.starts_with(prefix))?.into_values().collect();
+        let mut entries: Vec<_> = self.newest(scope, &|name| name.starts_with(prefix))?.into_values().collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.written));
         Ok(entries.into_iter().map(|entry| entry.value).collect())
     }
 
     /// The newest entry of every name that is wanted.
-    fn newest(&self, scope: &str, wanted: impl Fn(&str) -> bool) -> Result<BTreeMap<String, vault::Entry>> {
+    pub(crate) fn newest(&self, scope: &str, wanted: &dyn Fn(&str) -> bool) -> Result<BTreeMap<String, vault::Entry>> {
+        if let Some(shadow) = &self.shadow {
+            return Ok(shadow.newest(scope, wanted).unwrap_or_default());
+        }
         let mut newest: BTreeMap<String, vault::Entry> = BTreeMap::new();
         for (file, _) in self.store.list(names::VAULT)? {
             // A vault file that is damaged costs a question to the person, not the run.
@@ -423,14 +388,14 @@ impl Repository {
     /// The snapshots that are marked as ones to keep, by the hex of their names, and why.
     pub fn pins(&self) -> Result<BTreeMap<String, String>> {
         let why = |entry: vault::Entry| String::from_utf8_lossy(&entry.value).into_owned();
-        let pins = self.newest(PINS, |_| true)?.into_iter().map(|(name, entry)| (name, why(entry)));
+        let pins = self.newest(PINS, &|_| true)?.into_iter().map(|(name, entry)| (name, why(entry)));
         Ok(pins.filter(|(_, why)| !why.is_empty()).collect())
     }
 
     /// Keeps secrets of one scope, in place of those of the same names.
     pub fn keep_secrets(&self, scope: &str, secrets: &[(&str, &[u8])], now: i64) -> Result<()> {
         // Two writes in one second, or after a clock was set back, still have an order.
-        let known = self.newest(scope, |name| secrets.iter().any(|(new, _)| *new == name))?;
+        let known = self.newest(scope, &|name| secrets.iter().any(|(new, _)| *new == name))?;
         let written = known.values().map(|entry| entry.written.saturating_add(1)).fold(now, i64::max);
         let entry = |(name, value): &(&str, &[u8])| vault::Entry {
             scope: scope.into(),
@@ -440,27 +405,37 @@ impl Repository {
         };
         let entries: Vec<_> = secrets.iter().map(entry).collect();
         put_hashed(&*self.store, names::VAULT, &vault::seal(&self.keys, &entries)?)?;
+        if let Some(shadow) = &self.shadow {
+            // A secret that is not at hand is asked for again.
+            shadow.keep_secrets(&entries).unwrap_or_default();
+        }
         Ok(())
     }
 }
 
 /// The scope in the vault under which marks of snapshots are kept: they say something of the person, so they are sealed too.
-const PINS: &str = "pins";
+pub(crate) const PINS: &str = "pins";
 
 /// How long the file of a pack must be.
 fn stored_len(pack: &IndexedPack) -> u64 {
     u64::from(pack.header_len) + u64::from(pack.frames) * ((1 << PACK_FRAMES) + TAG as u64)
 }
 
+/// The error for a file that does not open. That a key may not open it says nothing against the file.
 pub(crate) fn damaged(name: &Name, source: FormatError) -> RepositoryError {
-    RepositoryError::Damaged { file: name.to_string(), source }
+    match source {
+        FormatError::WriteOnly { .. } | FormatError::Generation { .. } => RepositoryError::Format(source),
+        source => RepositoryError::Damaged { file: name.to_string(), source },
+    }
 }
 
 /// Reads a whole file, unless it is longer than any of its kind can be.
 fn bounded(store: &dyn Store, name: &Name) -> Result<Vec<u8>> {
     let kind = name.as_str().trim_start_matches("mirror/").split('/').next().unwrap_or_default();
     let most = match kind {
-        "config" | names::KEYS => 16 << 10,
+        "config" => 16 << 10,
+        // The roots of 65,535 generations.
+        names::KEYS => 8 << 20,
         names::PACKS => 1 << 30,
         _ => 4u64 << 30,
     };
@@ -483,7 +458,7 @@ pub(crate) fn read_hashed(store: &dyn Store, name: &Name) -> Result<Vec<u8>> {
     }
 }
 
-fn put_hashed(store: &dyn Store, folder: &str, bytes: &[u8]) -> Result<FileName> {
+pub(crate) fn put_hashed(store: &dyn Store, folder: &str, bytes: &[u8]) -> Result<FileName> {
     let name = FileName::of(bytes);
     let file = names::file(folder, name);
     if names::MIRRORED.contains(&folder) {
@@ -498,7 +473,7 @@ pub(crate) fn put_snapshot(store: &dyn Store, bytes: &[u8]) -> Result<FileName> 
     put_hashed(store, names::SNAPSHOTS, bytes)
 }
 
-fn read_config(store: &dyn Store) -> Result<Config> {
+pub(crate) fn read_config(store: &dyn Store) -> Result<Config> {
     let (first, second) = (names::config(), names::mirror(&names::config()));
     let read = |name: &Name| -> Result<Config> { Config::decode(&bounded(store, name)?).map_err(|source| damaged(name, source)) };
     read(&first).or_else(|error| read(&second).map_err(|_| error)).map_err(|error| match error {
@@ -507,18 +482,8 @@ fn read_config(store: &dyn Store) -> Result<Config> {
     })
 }
 
-fn read_slots(store: &dyn Store, repository: RepositoryId) -> Result<Opened<(FileName, Slot)>> {
-    open_mirrored(store, names::KEYS, |bytes| {
-        let slot = Slot::decode(bytes)?;
-        match slot.repository == repository {
-            true => Ok(slot),
-            false => Err(FormatError::Foreign { what: "key slot" }),
-        }
-    })
-}
-
 /// Opens all files of a folder that has a mirror; each copy serves where the other fails.
-fn open_mirrored<T>(
+pub(crate) fn open_mirrored<T>(
     store: &dyn Store,
     folder: &str,
     open: impl Fn(&[u8]) -> russet_format::Result<T>,

@@ -200,7 +200,7 @@ pub(crate) fn parent_of(repository: &Repository, udid: &str) -> Result<Option<Sn
     let of_this_device = |entry: &SnapshotEntry| {
         entry.snapshot.source == Source::AppleBackup && entry.snapshot.facts.get("device.udid").is_some_and(|u| u == udid)
     };
-    Ok(repository.snapshots()?.entries.into_iter().rfind(of_this_device))
+    Ok(repository.parents()?.into_iter().rfind(of_this_device))
 }
 
 fn facts(folder: &AppleFolder, locked: bool, request: &Request<'_>) -> BTreeMap<String, String> {

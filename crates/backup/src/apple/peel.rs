@@ -49,17 +49,19 @@ pub(crate) fn as_it_is(
 }
 
 /// Stores a file of `len` bytes, encrypted under `key`, without its layer if it can be put back exactly.
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn unlocked(
     draft: &Draft,
     file: &mut File,
     len: u64,
+    hint: Hint,
     key: &FileKey,
     digest: bool,
     buffer: &mut Vec<u8>,
     seen: &mut dyn FnMut(u64),
 ) -> Result<Stored, RepositoryError> {
     let stored = match padding(file, len, key).map_err(RepositoryError::Source)? {
-        Some(padding) => peel(draft, file, len, padding, key, digest, buffer, seen)?,
+        Some(padding) => peel(draft, file, len, padding, hint, key, digest, buffer, seen)?,
         None => None,
     };
     match stored {
@@ -94,13 +96,14 @@ fn peel(
     file: &mut File,
     len: u64,
     padding: usize,
+    hint: Hint,
     key: &FileKey,
     digest: bool,
     buffer: &mut Vec<u8>,
     seen: &mut dyn FnMut(u64),
 ) -> Result<Option<Stored>, RepositoryError> {
     let mut decryptor = Decryptor::new(key);
-    let mut writer = draft.file(Hint::Look);
+    let mut writer = draft.file(hint);
     let mut ciphertext = blake3::Hasher::new();
     let mut sha = digest.then(Sha1::new);
     let mut left = len;

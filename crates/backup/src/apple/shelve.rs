@@ -23,6 +23,8 @@ use super::scan::{Scan, Scanned};
 use crate::source::{AppleFolder, Layout};
 use crate::{BackupError, Result};
 
+/// The files in the root that a phone asks for when it is backed up again.
+const AT_HAND: [&[u8]; 5] = [b"Manifest.db", b"Manifest.mbdb", b"Manifest.plist", b"Info.plist", b"Status.plist"];
 /// Rows of the manifest that wait for a worker.
 const ROWS_AHEAD: usize = 256;
 
@@ -280,14 +282,18 @@ impl Run<'_> {
         shown: &str,
         buffer: &mut Vec<u8>,
     ) -> Result<Option<Node>> {
-        let hint = if self.locked && file.name.len() == 40 { Hint::Ciphertext } else { Hint::Look };
+        let hint = match file.folder {
+            0 if AT_HAND.contains(&&file.name[..]) => Hint::AtHand,
+            _ if self.locked && file.name.len() == 40 => Hint::Ciphertext,
+            _ => Hint::Look,
+        };
         let mut seen = |bytes| self.progress.advance(0, bytes);
         let outcome = match &file.place {
             Place::Disk => self.read_from_disk(file, hint, key, digest.is_some(), buffer, &mut seen),
             Place::Spool(Spooled { path, len, seal: None }) => match (key, File::open(path)) {
                 (_, Err(error)) => Err(RepositoryError::Source(error)),
                 (Some(key), Ok(mut open)) => {
-                    peel::unlocked(self.draft, &mut open, *len, key, digest.is_some(), buffer, &mut seen)
+                    peel::unlocked(self.draft, &mut open, *len, hint, key, digest.is_some(), buffer, &mut seen)
                 }
                 (None, Ok(mut open)) => peel::as_it_is(self.draft, &mut open, hint, digest.is_some(), buffer, &mut seen),
             }
@@ -350,7 +356,7 @@ impl Run<'_> {
             let mut open = File::open(&path).map_err(RepositoryError::Source)?;
             let len = open.metadata().map_err(RepositoryError::Source)?.len();
             let stored = match key {
-                Some(key) => peel::unlocked(self.draft, &mut open, len, key, digest, buffer, seen)?,
+                Some(key) => peel::unlocked(self.draft, &mut open, len, hint, key, digest, buffer, seen)?,
                 None => peel::as_it_is(self.draft, &mut open, hint, digest, buffer, seen)?,
             };
             Ok((stored, fs::metadata(&path).map_err(RepositoryError::Source)?))

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use russet_device::{BackupPath, Entry, EntryKind, Host, HostError};
 use russet_repository::Draft;
+use russet_repository::format::tree::NodeKind;
 
 use super::spool::{Broken, BrokenOff, Op, Spool};
 use super::storing::Storing;
@@ -117,7 +118,14 @@ impl<'a> ArchiveHost<'a> {
         let content: Box<dyn Read + '_> = match &file.place {
             Place::Memory(bytes) => Box::new(Cursor::new(bytes.clone())),
             Place::Spool(spooled) => spooled.open().map_err(HostError::Io)?,
-            Place::Kept(node) => russet_vfs::stored_and_checked(self.draft.reader(), node),
+            Place::Kept(node) => {
+                // A key that only adds has few contents at hand. For the phone the others are not here.
+                let NodeKind::File(kept) = &node.kind else { return Err(HostError::NotFound) };
+                if !self.draft.reader().can_read(kept) {
+                    return Err(HostError::NotFound);
+                }
+                russet_vfs::stored_and_checked(self.draft.reader(), node)
+            }
             Place::Stored(..) | Place::Disk => return Err(HostError::Refused("it is on its way into the archive".into())),
         };
         Ok((content, file.len))

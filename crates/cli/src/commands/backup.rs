@@ -103,6 +103,9 @@ fn request(session: &Session) -> Request<'static> {
 }
 
 fn report(session: &Session, repository: &Repository, done: &[Done], shown: &Shown, failed: Option<Failure>) -> Result<Code> {
+    if repository.forgot() {
+        session.out.warn("what the next run needs could not be kept in the state folder, so it will read and send everything");
+    }
     for one in done {
         for line in summary(one) {
             session.out.summary(line)?;

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use russet_repository::format::id::FileName;
+use russet_repository::format::key_file::KeyFile;
 use russet_repository::format::recovery::RecoveryKey;
 use russet_repository::format::slot::{Rights, SlotKind};
-use russet_repository::{KdfChoice, Repository, RepositoryError, SlotEntry};
+use russet_repository::{KdfChoice, Repository, RepositoryError, Resealed, SlotEntry};
 use serde_json::{Value, json};
 
 use crate::paper::{self, Page};
@@ -13,14 +14,17 @@ use crate::progress::Meter;
 use crate::report::{Code, Failure, Result};
 use crate::secrets::Source;
 use crate::session::{Kdf, Session, slot_word};
-use crate::text::{Table, date, short, timestamp};
+use crate::text::{Table, date, plural, short, size, timestamp};
 use crate::{private, terminal};
 
 /// Lists, adds, changes and removes the keys of the repository; every snapshot is kept
 ///
-/// Every key opens the whole repository. Changing a password never writes the snapshots again.
+/// Every key opens the whole repository, but for those of --write-only, which add snapshots and read none. Changing a password never
+/// writes the snapshots again.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  russet key list\n  russet key add --label laptop")]
+#[command(
+    after_help = "Example:\n  russet key list\n  russet key add --label laptop\n  russet key add --write-only --to backup.key"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -31,12 +35,21 @@ enum Verb {
     /// Lists the keys; passwords are not kept, so they cannot be shown
     #[command(after_help = "Example:\n  russet key list")]
     List,
-    /// Adds a password; the ones that are there are kept
-    #[command(after_help = "Example:\n  russet key add --label laptop")]
+    /// Adds a password, or a key file that adds snapshots and reads none; the keys that are there are kept
+    ///
+    /// With --write-only, a random key is written to a new file that only you may read. Take it to the machine that makes the backups:
+    /// `russet backup --key-file FILE`. Whoever steals that machine can open nothing of the repository with it.
+    #[command(after_help = "Example:\n  russet key add --label laptop\n  russet key add --write-only --to backup.key")]
     Add {
-        /// What to call the key
-        #[arg(long, default_value = "password")]
-        label: String,
+        /// What to call the key [default: password, or write-only]
+        #[arg(long)]
+        label: Option<String>,
+        /// Makes a key that adds snapshots and reads none
+        #[arg(long, requires = "to", conflicts_with_all = ["new_password_file", "new_password_command", "weak_password_ok", "kdf"])]
+        write_only: bool,
+        /// Where to write the key of --write-only
+        #[arg(long, value_name = "FILE", requires = "write_only")]
+        to: Option<PathBuf>,
         #[command(flatten)]
         new: NewPassword,
     },
@@ -54,6 +67,27 @@ enum Verb {
         #[command(flatten)]
         new: NewPassword,
     },
+    /// Draws new master secrets, so that who knows the old ones cannot read what comes from now on
+    ///
+    /// All keys but one are removed, because their passwords are not known here: recovery keys and key files have to be made again.
+    /// Ids of chunks stay, so nothing is stored twice. What is there stays readable with the old secrets, for whoever has them and gets
+    /// at the files, until it is sealed again (--reseal). FORMAT.md, chapter 13, says what this protects against.
+    #[command(after_help = "Example:\n  russet key rotate\n  russet key rotate --reseal --yes --new-password-file new.txt")]
+    Rotate {
+        /// Seals everything again that is there, too; it reads and writes the whole repository
+        #[arg(long)]
+        reseal: bool,
+        /// Does not ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        new: NewPassword,
+    },
+    /// Seals again, under the newest secrets, what is still sealed under older ones
+    ///
+    /// It goes on where one that was killed ended. No other russet may be at work on the repository meanwhile. Ids of snapshots change.
+    #[command(after_help = "Example:\n  russet key reseal")]
+    Reseal,
     /// Makes a recovery key of 24 words and prints it once; it is kept nowhere
     ///
     /// The words are typed in place of the password; of each the first four letters are enough. The page of --to is a file that only
@@ -109,12 +143,27 @@ impl NewPassword {
 
 pub(crate) fn run(args: Args, session: &Session) -> Result<Code> {
     let meter = Meter::new(&session.out);
-    let repository = session.open(&meter)?;
+    // Who may only add still sees which keys there are: a store shows that to everyone.
+    let mut repository = match args.verb {
+        Verb::List => session.open_to_add(&meter)?,
+        _ => session.open(&meter)?,
+    };
     match args.verb {
         Verb::List => list(&repository, session)?,
-        Verb::Add { label, new } => add(&repository, session, &label, &new)?,
+        Verb::Add { label, write_only: _, to: Some(path), new: _ } => {
+            add_write_only(&repository, session, label.as_deref().unwrap_or("write-only"), &path)?;
+        }
+        Verb::Add { label, new, .. } => add(&repository, session, label.as_deref().unwrap_or("password"), &new)?,
         Verb::Remove { key } => remove(&repository, session, &key)?,
         Verb::Change { new } => change(&repository, session, &new)?,
+        Verb::Rotate { reseal, yes, new } => rotate(&mut repository, session, &meter, reseal, yes, &new)?,
+        Verb::Reseal => {
+            let resealed = repository.reseal(&meter);
+            meter.end();
+            let resealed = resealed?;
+            say_resealed(session, &resealed)?;
+            session.out.object(&json!({ "resealed": resealed_json(&resealed) }))?;
+        }
         Verb::Recovery { qr, to, replace, kdf } => recovery(&repository, session, qr, to.as_deref(), replace, kdf.into())?,
     }
     Ok(Code::Done)
@@ -125,16 +174,25 @@ fn list(repository: &Repository, session: &Session) -> Result<()> {
     for damaged in &slots.damaged {
         session.out.warn(format!("{}: {}", damaged.file, damaged.why));
     }
-    let mut table = Table::new(&["ID", "LABEL", "KIND", "MADE", "DERIVATION", ""]);
+    let mut table = Table::new(&["ID", "LABEL", "KIND", "RIGHTS", "MADE", "DERIVATION", "GENERATION", ""]);
     for entry in &slots.entries {
         let slot = &entry.slot;
-        let kind = match slot.rights {
-            Rights::Full => slot_word(slot.kind).to_owned(),
-            Rights::BackupOnly => format!("{}, adds only", slot_word(slot.kind)),
+        let rights = match slot.rights {
+            Rights::Full => "all",
+            Rights::BackupOnly => "adds only",
         };
         let used = if entry.used { "in use" } else { "" };
         let made = date(slot.created.try_into().unwrap_or(i64::MAX));
-        table.row([short(&entry.name.hex()).into(), slot.label.clone(), kind, made, derivation(slot.kdf), used.into()]);
+        table.row([
+            short(&entry.name.hex()).into(),
+            slot.label.clone(),
+            slot_word(slot.kind).into(),
+            rights.into(),
+            made,
+            derivation(slot.kdf),
+            slot.generation.to_string(),
+            used.into(),
+        ]);
     }
     for line in table.lines() {
         session.out.line(line)?;
@@ -147,10 +205,15 @@ fn key_json(entry: &SlotEntry) -> Value {
     json!({
         "id": entry.name.hex(),
         "label": slot.label,
-        "kind": match slot.kind { SlotKind::Password => "password", SlotKind::Recovery => "recovery" },
+        "kind": match slot.kind {
+            SlotKind::Password => "password",
+            SlotKind::Recovery => "recovery",
+            SlotKind::KeyFile => "key-file",
+        },
         "rights": match slot.rights { Rights::Full => "full", Rights::BackupOnly => "backup-only" },
         "made": timestamp(slot.created.try_into().unwrap_or(i64::MAX)),
         "derivation": derivation(slot.kdf),
+        "generation": slot.generation,
         "used": entry.used,
     })
 }
@@ -159,6 +222,7 @@ fn derivation(kdf: KdfChoice) -> String {
     match kdf {
         KdfChoice::Argon2id { memory_kib, passes, .. } => format!("argon2id {} MiB × {passes}", memory_kib / 1024),
         KdfChoice::Pbkdf2 { rounds } => format!("pbkdf2 × {}", crate::text::count(rounds.into())),
+        KdfChoice::RandomKey => "none needed".to_owned(),
     }
 }
 
@@ -167,6 +231,21 @@ fn add(repository: &Repository, session: &Session, label: &str, new: &NewPasswor
     let password = session.new_password(&new.source(), new.weak_password_ok)?;
     let name = repository.add_slot(password.as_bytes(), SlotKind::Password, label, new.kdf.into(), Session::unix_now())?;
     done(session, "added", name, label)
+}
+
+fn add_write_only(repository: &Repository, session: &Session, label: &str, path: &Path) -> Result<()> {
+    check_label(label)?;
+    let file = KeyFile::random(repository.id()).map_err(RepositoryError::from)?;
+    // The file comes first: a key that nobody has must not open anything.
+    private::write_new(path, file.text().as_bytes())?;
+    let added = repository.add_write_only_slot(&file, label, Session::unix_now());
+    let name = added.inspect_err(|_| drop(std::fs::remove_file(path)))?;
+    let shown = path.display();
+    session
+        .out
+        .say(format!("Take {shown} to the machine that makes the backups, and delete it here: `russet backup --key-file FILE`."));
+    session.out.summary(format!("added key {} ({label}), which adds snapshots and reads none: {shown}", short(&name.hex())))?;
+    session.out.object(&json!({ "added": name.hex(), "label": label, "key_file": shown.to_string() }))
 }
 
 fn remove(repository: &Repository, session: &Session, wanted: &str) -> Result<()> {
@@ -245,6 +324,90 @@ fn recovery(
         repository.remove_slot(old.name)?;
     }
     Ok(())
+}
+
+fn rotate(
+    repository: &mut Repository,
+    session: &Session,
+    meter: &Meter,
+    reseal: bool,
+    yes: bool,
+    new: &NewPassword,
+) -> Result<()> {
+    let slots = repository.slots()?.entries;
+    let others: Vec<&str> = slots.iter().filter(|entry| !entry.used).map(|entry| entry.slot.label.as_str()).collect();
+    let goes = match others[..] {
+        [] => "There is no other key to lose.".to_owned(),
+        _ => format!("These keys are removed and have to be made again: {}.", others.join(", ")),
+    };
+    if !yes {
+        if !terminal::is_there() {
+            return Err(Failure::new(Code::Usage, format!("the master secrets change. {goes}"))
+                .hint("--yes says that this is meant, and does not ask"));
+        }
+        session.out.say(format!("New master secrets are drawn. {goes}"));
+        if !terminal::confirm("Rotate the keys?", false)? {
+            session.out.say("Nothing was changed.");
+            return Ok(());
+        }
+    }
+    let label =
+        slots.iter().find(|entry| entry.used && entry.slot.kind == SlotKind::Password).map(|entry| entry.slot.label.as_str());
+    let password = session.new_password(&new.source(), new.weak_password_ok)?;
+    let rotated = repository.rotate(
+        password.as_bytes(),
+        SlotKind::Password,
+        label.unwrap_or("password"),
+        new.kdf.into(),
+        Session::unix_now(),
+    )?;
+    session.out.summary(format!(
+        "rotated: generation {} of the keys, which key {} opens; {} removed",
+        rotated.generation,
+        short(&rotated.slot.hex()),
+        plural(rotated.removed.len() as u64, "key slot")
+    ))?;
+    session.out.say("Make a recovery key and key files again: `russet key recovery`, `russet key add --write-only --to FILE`.");
+    let resealed = match reseal {
+        true => Some(repository.reseal(meter)),
+        false => None,
+    };
+    meter.end();
+    let resealed = resealed.transpose()?;
+    if let Some(resealed) = &resealed {
+        say_resealed(session, resealed)?;
+    }
+    session.out.object(&json!({
+        "generation": rotated.generation,
+        "key": rotated.slot.hex(),
+        "removed": rotated.removed,
+        "resealed": resealed.as_ref().map(resealed_json),
+    }))
+}
+
+fn say_resealed(session: &Session, resealed: &Resealed) -> Result<()> {
+    for file in &resealed.left {
+        session.out.warn(format!("{} stays as it was: {}", file.file, file.why));
+    }
+    session.out.summary(format!(
+        "sealed again: {}, {} ({}), {}, {}",
+        plural(resealed.snapshots, "snapshot"),
+        plural(resealed.packs, "pack"),
+        size(resealed.pack_bytes),
+        plural(resealed.index_files, "index file"),
+        plural(resealed.vault_files, "vault file"),
+    ))
+}
+
+fn resealed_json(resealed: &Resealed) -> Value {
+    json!({
+        "snapshots": resealed.snapshots,
+        "packs": resealed.packs,
+        "pack_bytes": resealed.pack_bytes,
+        "index_files": resealed.index_files,
+        "vault_files": resealed.vault_files,
+        "left": resealed.left.iter().map(|file| json!({ "file": file.file, "why": file.why })).collect::<Vec<_>>(),
+    })
 }
 
 fn check_label(label: &str) -> Result<()> {

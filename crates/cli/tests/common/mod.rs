@@ -67,6 +67,9 @@ impl Place {
     fn output(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_russet"));
         command.args(arguments).stdin(Stdio::null()).current_dir(self.folder.path());
+        for variable in ["RUSSET_KEY_FILE", "RUSSET_STATE"] {
+            command.env_remove(variable);
+        }
         for variable in ["RUSSET_REPO", "RUSSET_PASSWORD", "RUSSET_NEW_PASSWORD", "RUSSET_PHONE_PASSWORD"] {
             command.env_remove(variable);
         }
