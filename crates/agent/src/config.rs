@@ -31,6 +31,8 @@ pub struct Config {
     pub password_file: Option<PathBuf>,
     /// A command that prints it.
     pub password_command: Option<String>,
+    /// A key file that opens it in place of a password.
+    pub key_file: Option<PathBuf>,
     /// Which dates are kept when the others are let go.
     pub keep: Keep,
     /// What russet does by itself.
@@ -279,7 +281,7 @@ impl Config {
         let parsed = Config::parse(&text);
         let mut config = parsed.map_err(|mistake| ConfigError::Mistake { path: path.to_owned(), mistake })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for place in [&mut config.repo, &mut config.password_file].into_iter().flatten() {
+        for place in [&mut config.repo, &mut config.password_file, &mut config.key_file].into_iter().flatten() {
             *place = match (place.strip_prefix("~"), home) {
                 (Ok(rest), Some(home)) => home.join(rest),
                 _ => folder.join(&*place),
@@ -293,6 +295,9 @@ impl Config {
         let config: Config = toml::from_str(text).map_err(|error| Mistake::of(&error, text))?;
         if config.password_file.is_some() && config.password_command.is_some() {
             return Err(Mistake::at(text, "password_command", "a password comes from a file or from a command, not from both"));
+        }
+        if config.key_file.is_some() && (config.password_file.is_some() || config.password_command.is_some()) {
+            return Err(Mistake::at(text, "key_file", "the repository opens with a key file or with a password, not with both"));
         }
         let keeps = std::iter::once(&config.keep).chain(config.devices.values().filter_map(|device| device.keep.as_ref()));
         if let Some(key) = keeps.flat_map(Keep::empty).next() {
@@ -438,6 +443,7 @@ mod tests {
         check("repo = \"a\"\nrepo = \"b\"\n", 2, "duplicate key");
         check("x\n", 1, "");
         check("password_file = \"a\"\npassword_command = \"b\"\n", 2, "not from both");
+        check("password_file = \"a\"\nkey_file = \"b\"\n", 2, "not with both");
     }
 
     #[test]

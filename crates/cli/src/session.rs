@@ -49,7 +49,7 @@ pub(crate) struct Options {
     /// Runs a command that prints the repository's password [else: RUSSET_PASSWORD, the configuration, the terminal]
     #[arg(long, global = true, value_name = "COMMAND", help_heading = "Options of every command")]
     password_command: Option<String>,
-    /// Opens the repository with a key file, made by `russet key add --write-only` [else: RUSSET_KEY_FILE]
+    /// Opens the repository with a key file, made by `russet key add --write-only` [else: RUSSET_KEY_FILE, the configuration]
     #[arg(
         long,
         global = true,
@@ -147,8 +147,14 @@ impl Session {
     /// The options of this run that a run without this terminal needs too, with whole paths.
     pub(crate) fn lasting_options(&self) -> Result<Vec<String>> {
         let mut words = Vec::new();
-        let Options { repo, password_file, password_command, config, .. } = &self.options;
-        for (option, path) in [("--config", config), ("--repo", repo), ("--password-file", password_file)] {
+        let Options { repo, password_file, password_command, key_file, state, config, .. } = &self.options;
+        for (option, path) in [
+            ("--config", config),
+            ("--repo", repo),
+            ("--password-file", password_file),
+            ("--key-file", key_file),
+            ("--state", state),
+        ] {
             let Some(path) = path else { continue };
             let whole = std::path::absolute(path).ok().and_then(|path| path.into_os_string().into_string().ok());
             let whole = whole.ok_or_else(|| {
@@ -168,8 +174,10 @@ impl Session {
         let (options, config) = (&self.options, &self.config);
         options.password_file.is_some()
             || options.password_command.is_some()
+            || options.key_file.is_some()
             || config.password_file.is_some()
             || config.password_command.is_some()
+            || config.key_file.is_some()
     }
 
     /// The same, but nothing is printed besides warnings and errors.
@@ -229,9 +237,13 @@ impl Session {
     /// The key file that opens the repository, if one does.
     fn key_file(&self) -> Result<Option<KeyFile>> {
         let Options { key_file, password_file, password_command, .. } = &self.options;
-        let from_variable = || std::env::var_os("RUSSET_KEY_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let is_password_named = password_file.is_some() || password_command.is_some();
-        match key_file.clone().or_else(|| if is_password_named { None } else { from_variable() }) {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        // What this run is told itself goes before what it was told by whoever started it, and that before the configuration.
+        let is_option = password_file.is_some() || password_command.is_some();
+        let from_variable = || if is_option { None } else { variable("RUSSET_KEY_FILE").map(PathBuf::from) };
+        let is_password = is_option || variable("RUSSET_PASSWORD").is_some();
+        let from_config = || if is_password { None } else { self.config.key_file.clone() };
+        match key_file.clone().or_else(from_variable).or_else(from_config) {
             Some(path) => secrets::read_key_file(&path, &self.out).map(Some),
             None => Ok(None),
         }

@@ -14,6 +14,8 @@ pub const EXAMPLE: &str = r##"# The configuration of russet.
 # Where its password comes from. The password itself does not belong in here.
 # password_file = "~/.config/russet/password"
 # password_command = "secret-tool lookup russet repository"
+# Or, on a machine that nobody sits at, a key that adds backups and reads none: `russet key add --write-only --to FILE` makes it.
+# key_file = "~/.config/russet/box.key"
 
 
 # Which dates are kept when the others are let go. As long as there is no rule, all are.

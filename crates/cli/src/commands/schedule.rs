@@ -123,7 +123,7 @@ fn install(plan: &Plan, system: System, session: &Session) -> Result<Code> {
     let out = &session.out;
     if !session.has_lasting_password() {
         out.warn(
-            "a run of the schedule finds no password: give password_file or password_command in the configuration; \
+            "a run of the schedule finds no password: give password_file, password_command or key_file in the configuration; \
              `russet config init` writes an example",
         );
     }

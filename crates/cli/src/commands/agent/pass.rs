@@ -8,6 +8,7 @@ use russet_agent::journal::{Entry, Journal};
 use russet_backup::phone::newest_of;
 use russet_device::{Attached, DeviceError, Hub};
 use russet_repository::Repository;
+use russet_repository::format::slot::Rights;
 
 use super::tell::Teller;
 use super::upkeep::{Cared, look_after};
@@ -173,7 +174,8 @@ impl<'a> Pass<'a> {
         self.note_absent(&phones);
         let looks: Vec<Look> = phones.iter().map(|phone| self.look(phone)).collect();
         let is_new = looks.iter().any(|look| matches!(look.outcome, Outcome::Good(_)));
-        let cared = self.repository.as_ref().filter(|_| is_new);
+        // A key that only adds can look after nothing; whoever has the password does that.
+        let cared = self.repository.as_ref().filter(|repository| is_new && repository.rights() == Rights::Full);
         let cared = cared.map(|repository| look_after(repository, self.session, self.journal, &self.teller));
         let stale = self.stale();
         for lost in self.teller.outbox.finish() {
@@ -260,7 +262,7 @@ impl<'a> Pass<'a> {
     fn open(&mut self) -> Result<&Repository> {
         if self.repository.is_none() {
             let meter = Meter::new(&self.session.out);
-            self.repository = Some(self.session.open(&meter)?);
+            self.repository = Some(self.session.open_to_add(&meter)?);
         }
         self.repository.as_ref().ok_or_else(|| Failure::new(Code::Unexpected, "the repository is not open"))
     }
