@@ -55,9 +55,8 @@ pub(crate) fn home() -> Option<PathBuf> {
 }
 
 /// Where a key that only adds keeps what it must remember between two backups.
-pub(crate) fn state() -> Option<PathBuf> {
-    let dirs = choose_native_strategy().ok()?;
-    Some(dirs.state_dir().unwrap_or_else(|| dirs.data_dir()).join("russet").join("write-only"))
+pub(crate) fn write_only() -> Option<PathBuf> {
+    state().map(|state| state.join("write-only"))
 }
 
 /// Where Finder, iTunes and Apple Devices keep backups on this system. Empty on systems that have none of them.

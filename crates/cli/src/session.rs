@@ -272,7 +272,7 @@ impl Session {
         let source = self.password_source();
         let cache = places::cache();
         if let Some(file) = self.key_file()? {
-            let state = self.options.state.clone().or_else(places::state);
+            let state = self.options.state.clone().or_else(places::write_only);
             let repository = Repository::open_with_key_file(store, &file, cache.as_deref(), state.as_deref())?;
             if !repository.remembers() {
                 let place = state.map_or_else(|| "there is none".to_owned(), |state| state.display().to_string());
