@@ -48,13 +48,18 @@ impl Call {
 }
 
 /// All calls, newest first.
-pub fn read(context: &Context<'_>) -> Result<Vec<Call>> {
+pub fn read(context: &Context<'_>, folder: &Folder<'_>) -> Result<Vec<Call>> {
     let mut calls = Vec::new();
     if let Some(tables) = context.open(&CALLS)? {
         calls.extend(read_new(&tables)?);
     }
     if let Some(tables) = context.open(&CALLS_IOS7)? {
         calls.extend(read_old(&tables)?);
+    }
+    for call in &mut calls {
+        // The address book may know by now who it was.
+        let known = call.address.as_deref().and_then(|address| context.people(folder).name(address));
+        call.name = known.map(str::to_owned).or(call.name.take());
     }
     calls.sort_by_key(|call| std::cmp::Reverse(call.date));
     Ok(calls)
@@ -131,7 +136,7 @@ fn read_old(tables: &Tables) -> Result<Vec<Call>> {
 }
 
 fn write(context: &Context<'_>, folder: &Folder<'_>) -> Result<Vec<Count>> {
-    let calls = read(context)?;
+    let calls = read(context, folder)?;
     let newest = calls.first().and_then(|call| call.date);
     let shown: Vec<[String; 6]> = calls.iter().map(|call| cells(call, context)).collect();
 
@@ -143,7 +148,7 @@ fn write(context: &Context<'_>, folder: &Folder<'_>) -> Result<Vec<Count>> {
     }
     folder.file(&["calls.csv"], csv.bytes(), newest)?;
 
-    let json: Vec<Value> = calls.iter().map(|call| to_json(call, context)).collect();
+    let json: Vec<Value> = calls.iter().map(to_json).collect();
     folder.file(&["calls.json"], format!("{:#}\n", json!({ "calls": json })).as_bytes(), newest)?;
 
     let mut table = Table::new(&["Date", "Direction", "Name", "Number", "Service", ">Duration"]);
@@ -166,7 +171,7 @@ fn cells(call: &Call, context: &Context<'_>) -> [String; 6] {
     ]
 }
 
-fn to_json(call: &Call, _: &Context<'_>) -> Value {
+fn to_json(call: &Call) -> Value {
     json!({
         "date": call.date.map(time::iso),
         "direction": if call.outgoing { "outgoing" } else { "incoming" },

@@ -9,8 +9,11 @@
 
 // What people ask for.
 pub mod calls;
+pub mod contacts;
+pub mod messages;
 
 // What all kinds are made of.
+pub mod conversation;
 pub mod csv;
 pub mod name;
 pub mod page;
@@ -24,15 +27,18 @@ mod probe;
 pub use error::{Error, Result};
 pub use folder::Folder;
 
+use std::sync::{LazyLock, OnceLock};
+
 use jiff::tz::TimeZone;
 use russet_apple_format::well_known::WellKnown;
 use russet_vfs::View;
 use russet_vfs::target::Target;
 
+use contacts::People;
 use folder::Report;
 
 /// All kinds, in the order a person would ask.
-pub const ALL: &[&Kind] = &[&calls::KIND];
+pub const ALL: &[&Kind] = &[&messages::KIND, &contacts::KIND, &calls::KIND];
 
 /// One thing that people mean by a word.
 #[derive(Debug)]
@@ -71,6 +77,8 @@ pub struct Context<'a> {
     pub zone: &'a TimeZone,
     /// Told of every file that was written, and how many bytes it has.
     pub advance: &'a (dyn Fn(u64) + Sync),
+    /// The names of the address book, once somebody asked for them, or why there are none.
+    people: OnceLock<Result<People, String>>,
 }
 
 impl std::fmt::Debug for Context<'_> {
@@ -82,7 +90,20 @@ impl std::fmt::Debug for Context<'_> {
 impl<'a> Context<'a> {
     /// A snapshot to read from, the clock to show times by, and who is told of every file.
     pub fn new(view: &'a View, zone: &'a TimeZone, advance: &'a (dyn Fn(u64) + Sync)) -> Context<'a> {
-        Context { view, zone, advance }
+        Context { view, zone, advance, people: OnceLock::new() }
+    }
+
+    /// The names of the address book. That it cannot be read is no reason to do without what they are wanted for.
+    pub fn people(&self, folder: &Folder<'_>) -> &People {
+        static NOBODY: LazyLock<People> = LazyLock::new(People::default);
+        let read = || contacts::read(self).map(|contacts| People::new(&contacts)).map_err(|error| error.to_string());
+        match self.people.get_or_init(read) {
+            Ok(people) => people,
+            Err(why) => {
+                folder.remark(format!("names are not looked up: {why}"));
+                &NOBODY
+            }
+        }
     }
 }
 
