@@ -5,6 +5,7 @@ mod backup;
 mod cat;
 mod completions;
 mod config;
+mod copy;
 mod demo;
 mod device;
 mod devices;
@@ -20,6 +21,7 @@ mod ls;
 mod manpages;
 mod pair;
 mod pin;
+mod repair;
 mod restore;
 mod schedule;
 mod snapshots;
@@ -52,6 +54,8 @@ pub(crate) enum Command {
     Forget(forget::Args),
     Pin(pin::Args),
     Unpin(pin::UnpinArgs),
+    Repair(repair::Args),
+    Copy(copy::Args),
     Key(key::Args),
     Status(status::Args),
     Agent(agent::Args),
@@ -91,6 +95,8 @@ impl Command {
             Command::Forget(args) => forget::run(&args, session),
             Command::Pin(args) => pin::pin(&args, session),
             Command::Unpin(args) => pin::unpin(&args, session),
+            Command::Repair(args) => repair::run(&args, session),
+            Command::Copy(args) => copy::run(&args, session),
             Command::Key(args) => key::run(args, session),
             Command::Status(args) => status::run(&args, session),
             Command::Agent(args) => agent::run(&args, session),

@@ -122,8 +122,8 @@ fn sentence(error: &dyn std::error::Error) -> String {
     text
 }
 
-const VERIFY: &str = "`russet verify --read-data` lists everything that is damaged; what it does not list is whole";
 const ONLY_ADDS: &str = "use the repository's password or recovery key for this, and leave --key-file and RUSSET_KEY_FILE away";
+const VERIFY: &str = "`russet verify --read-data` lists everything that is damaged, and what it does not list is whole; `russet repair` mends what can be mended";
 const NEWER: &str = "a newer russet wrote this; use that one, or a newer one still";
 
 fn of_format(error: &FormatError) -> (Code, Option<&'static str>) {
@@ -170,6 +170,7 @@ fn of_repository(error: &RepositoryError) -> (Code, Option<&'static str>) {
         RepositoryError::NoRepository { .. } => {
             (Code::Repository, Some("`russet backup` makes one; --repo or RUSSET_REPO say where"))
         }
+        RepositoryError::SameRepository { .. } => (Code::Repository, Some("name another folder with --to, best on another disk")),
         RepositoryError::Exists { .. } => (Code::Repository, Some("choose another folder with --repo")),
         RepositoryError::WrongPassword { .. } => (Code::Password, Some("a recovery key is taken in place of the password")),
         RepositoryError::ForeignKeyFile { .. } | RepositoryError::WrongKeyFile { .. } => {

@@ -18,8 +18,8 @@ use crate::terminal;
 const LONGEST: u64 = 64 << 10;
 
 /// The variables that hold secrets. No command that we start gets to see them.
-pub(crate) const VARIABLES: [&str; 4] =
-    ["RUSSET_PASSWORD", "RUSSET_NEW_PASSWORD", "RUSSET_PHONE_PASSWORD", "RUSSET_NEW_PHONE_PASSWORD"];
+pub(crate) const VARIABLES: [&str; 5] =
+    ["RUSSET_PASSWORD", "RUSSET_NEW_PASSWORD", "RUSSET_PHONE_PASSWORD", "RUSSET_NEW_PHONE_PASSWORD", "RUSSET_TO_PASSWORD"];
 
 /// The ways to one password, in the order in which they are tried.
 #[derive(Debug, Clone)]

@@ -265,11 +265,10 @@ impl Session {
         if !Repository::exists(&*store)? {
             return Err(RepositoryError::NoRepository { place: store.describe() }.into());
         }
-        self.open_store(store, meter)
+        self.open_store(store, &self.password_source(), meter)
     }
 
-    fn open_store(&self, store: Arc<dyn Store>, meter: &Meter) -> Result<Repository> {
-        let source = self.password_source();
+    fn open_store(&self, store: Arc<dyn Store>, source: &Source, meter: &Meter) -> Result<Repository> {
         let cache = places::cache();
         if let Some(file) = self.key_file()? {
             let state = self.options.state.clone().or_else(places::write_only);
@@ -321,9 +320,19 @@ impl Session {
 
     /// Opens the repository, or makes it if there is none. The recovery key is given once, if one was wanted.
     pub(crate) fn open_or_create(&self, first: &FirstUse, meter: &Meter) -> Result<(Repository, Option<Zeroizing<String>>)> {
-        let place = self.place()?;
-        match LocalStore::open(&place) {
-            Ok(store) if Repository::exists(&store)? => return Ok((self.open_store(Arc::new(store), meter)?, None)),
+        self.open_or_create_in(&self.place()?, &self.password_source(), first, meter)
+    }
+
+    /// The same with another repository, which has a password of its own.
+    pub(crate) fn open_or_create_in(
+        &self,
+        place: &Path,
+        source: &Source,
+        first: &FirstUse,
+        meter: &Meter,
+    ) -> Result<(Repository, Option<Zeroizing<String>>)> {
+        match LocalStore::open(place) {
+            Ok(store) if Repository::exists(&store)? => return Ok((self.open_store(Arc::new(store), source, meter)?, None)),
             Ok(store) => refuse_foreign_folder(store.root())?,
             Err(StoreError::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -332,7 +341,7 @@ impl Session {
             return Err(RepositoryError::NoRepository { place: place.display().to_string() }.into());
         }
         self.out.say(format!("making a new repository in {}", place.display()));
-        let password = self.new_password(&self.password_source(), first.weak_password_ok)?;
+        let password = self.new_password(source, first.weak_password_ok)?;
         let wants_recovery = first.recovery_key
             || (terminal::is_there()
                 && !self.out.json
@@ -340,7 +349,7 @@ impl Session {
                     "Without the password nothing can be read again. Make a recovery key to print and keep?",
                     true,
                 )?);
-        let store = Arc::new(LocalStore::create(&place).map_err(|error| {
+        let store = Arc::new(LocalStore::create(place).map_err(|error| {
             match error {
                 StoreError::NotFound { .. } => Failure::new(Code::Disk, format!("{} cannot be made", place.display()))
                     .hint("choose another folder with --repo or RUSSET_REPO"),

@@ -27,7 +27,7 @@ use crate::{RepositoryError, Result};
 pub struct Touched {
     /// The snapshot.
     pub snapshot: FileName,
-    /// Its path in the snapshot's tree; a directory stands for all that is below it.
+    /// Its path in the snapshot's tree; a directory stands for those names in it that cannot be read.
     pub path: Vec<u8>,
     /// What is wrong.
     pub why: String,
@@ -71,6 +71,19 @@ impl Report {
 /// Checks the structure of a repository, and if `percent` is given reads that share of its packs.
 /// Only the trees of `snapshots` are walked; an empty list means all.
 pub fn check(repository: &Repository, snapshots: &[FileName], percent: Option<u8>, progress: &dyn Progress) -> Result<Report> {
+    let (mut report, bad, index) = look(repository, percent, progress)?;
+    forgive(repository, &mut report)?;
+    let opened = repository.snapshots()?;
+    report.damaged.extend(opened.damaged);
+    let chosen: Vec<SnapshotEntry> =
+        opened.entries.into_iter().filter(|e| snapshots.is_empty() || snapshots.contains(&e.name)).collect();
+    let reader = Reader::new(repository.store().clone(), repository.keys().clone(), index.into());
+    walk_all(&reader, &bad, &chosen, &mut report);
+    Ok(report)
+}
+
+/// Looks at everything but the trees of snapshots.
+pub(crate) fn look(repository: &Repository, percent: Option<u8>, progress: &dyn Progress) -> Result<(Report, Bad, Index)> {
     progress.phase(Phase::CheckingStructure, 0, 0);
     let store = &**repository.store();
     let mut report = Report::default();
@@ -87,24 +100,34 @@ pub fn check(repository: &Repository, snapshots: &[FileName], percent: Option<u8
     if let Some(percent) = percent {
         read_packs(repository, &index, percent, progress, &mut report, &mut bad)?;
     }
+    Ok((report, bad, index))
+}
 
-    let opened = repository.snapshots()?;
-    report.damaged.extend(opened.damaged);
-    let chosen: Vec<SnapshotEntry> =
-        opened.entries.into_iter().filter(|e| snapshots.is_empty() || snapshots.contains(&e.name)).collect();
-    let reader = Reader::new(repository.store().clone(), repository.keys().clone(), index.into());
-    let mut walker = Walker { reader: &reader, bad: &bad, clean: HashSet::new(), report: &mut report };
-    for entry in &chosen {
+/// What is wrong with a pack that was given up matters no more: nobody counts on it, and what was left in it lies elsewhere.
+fn forgive(repository: &Repository, report: &mut Report) -> Result<()> {
+    if report.damaged.iter().any(|file| file.file.starts_with(names::PACKS)) {
+        let given_up = repository.condemned_packs()?;
+        let is_given_up = |file: &DamagedFile| {
+            Name::new(&*file.file).is_ok_and(|name| names::hash_of(&name).is_some_and(|h| given_up.contains(&h)))
+        };
+        report.damaged.retain(|file| !file.file.starts_with(names::PACKS) || !is_given_up(file));
+    }
+    Ok(())
+}
+
+/// Walks the trees of snapshots, and tells of every file that `bad` reaches or that is in no pack.
+pub(crate) fn walk_all(reader: &Reader, bad: &Bad, snapshots: &[SnapshotEntry], report: &mut Report) {
+    let mut walker = Walker { reader, bad, clean: HashSet::new(), report };
+    for entry in snapshots {
         walker.report.snapshots += 1;
         walker.directory(entry.name, &entry.snapshot.root, &mut Vec::new(), 0);
     }
-    Ok(report)
 }
 
 /// Chunks that are known to be bad, and why.
 #[derive(Default)]
-struct Bad {
-    chunks: HashMap<ChunkId, String>,
+pub(crate) struct Bad {
+    pub(crate) chunks: HashMap<ChunkId, String>,
 }
 
 fn check_mirrors(store: &dyn Store, report: &mut Report) -> Result<()> {
@@ -271,7 +294,10 @@ fn read_pack(repository: &Repository, name: &Name, index: &Index, number: u32, p
             }
             if !sound {
                 first_error.get_or_insert_with(|| format!("chunk {id} cannot be read back"));
-                bad.push(*id);
+                // Where another pack has it, too, readers take that one.
+                if index.find(id).is_none_or(|at| index.segment(at.segment).pack == number) {
+                    bad.push(*id);
+                }
             }
             inside += *len as usize;
         }
@@ -335,15 +361,16 @@ impl Walker<'_> {
         if depth > DEEPEST_DIRECTORY {
             return touch(self.report, path, "too many directories deep".into());
         }
-        if let Some(why) = self.missing(content, true) {
-            return touch(self.report, path, why);
-        }
-        let nodes = match self.reader.nodes(content) {
-            Ok(nodes) => nodes,
-            Err(error) => return touch(self.report, path, error.to_string()),
+        let mut why = self.missing(content, true);
+        let nodes = self.reader.remaining_nodes(content, &mut |error| {
+            why.get_or_insert_with(|| error.to_string());
+            Ok(())
+        });
+        let mut whole = match why {
+            Some(why) => touch(self.report, path, why),
+            None => true,
         };
-        let mut whole = true;
-        for node in nodes {
+        for node in nodes.unwrap_or_default() {
             let before = path.len();
             if before > 0 {
                 path.push(b'/');

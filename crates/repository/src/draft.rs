@@ -112,6 +112,21 @@ impl Draft {
         }
     }
 
+    /// Keeps a chunk as another pack held it.
+    pub(crate) fn keep_again(&self, kind: ChunkKind, zstd: bool, plain: &[u8]) -> Result<ChunkId> {
+        self.pipeline.keep_again(kind, zstd, plain)
+    }
+
+    /// A content made of chunks that are there, or that this draft keeps.
+    pub(crate) fn content_of(&self, chunks: &[(ChunkId, u64)]) -> Result<Content> {
+        let mut keep = |bytes: &[u8]| self.pipeline.keep_tree(bytes);
+        let mut content = ContentBuilder::default();
+        for (id, len) in chunks {
+            content.push(*id, *len, &mut keep)?;
+        }
+        content.finish(&mut keep)
+    }
+
     /// Whether every chunk of a content is there and may be counted on, so that it need not be stored again.
     pub fn holds(&self, content: &Content) -> bool {
         self.holds_entries(&content.entries, content.depth)
@@ -158,6 +173,16 @@ impl Draft {
     /// Bytes that were new so far.
     pub fn new_bytes(&self) -> u64 {
         self.pipeline.counters.new_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that went to the store so far.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.pipeline.counters.stored_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Makes everything durable that snapshots may name now. Nothing more can be stored.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.pipeline.finish()
     }
 
     /// Makes what was stored so far durable, and no snapshot: the next run finds it and does not store it again. Must not be called by a

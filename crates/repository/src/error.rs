@@ -23,6 +23,12 @@ pub enum RepositoryError {
         /// Where.
         place: String,
     },
+    /// A repository cannot be copied into itself.
+    #[error("{place} is the same repository")]
+    SameRepository {
+        /// Where.
+        place: String,
+    },
     /// No key slot opens with this password.
     #[error("the password opens none of the {tried} key slots of {place}")]
     WrongPassword {

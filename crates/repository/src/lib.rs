@@ -31,6 +31,8 @@ mod walk;
 pub use walk::{Found, find, walk, walk_on};
 
 pub mod check;
+pub mod copy;
+pub mod repair;
 pub mod retention;
 pub mod rewrite;
 

@@ -178,6 +178,16 @@ impl Pipeline {
         }
     }
 
+    /// Keeps a chunk as another pack held it, in the company of its like: `zstd` says whether it was compressed there.
+    pub(crate) fn keep_again(self: &Arc<Self>, kind: ChunkKind, zstd: bool, plain: &[u8]) -> Result<ChunkId> {
+        let class = match (kind, zstd) {
+            (ChunkKind::Tree, _) => Class::Tree,
+            (ChunkKind::Data, true) => Class::Mixed,
+            (ChunkKind::Data, false) => Class::Dense,
+        };
+        self.keep_one(class, plain)
+    }
+
     fn keep_one(self: &Arc<Self>, class: Class, plain: &[u8]) -> Result<ChunkId> {
         let mut segment = None;
         let id = self.keep(class, plain, &mut segment)?;

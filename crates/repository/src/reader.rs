@@ -74,13 +74,13 @@ impl std::fmt::Debug for Reader {
 }
 
 /// A chunk inside its segment.
-struct Chunk {
+pub(crate) struct Chunk {
     segment: Arc<Vec<u8>>,
     range: std::ops::Range<usize>,
 }
 
 impl Chunk {
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.segment[self.range.clone()]
     }
 }
@@ -99,7 +99,7 @@ impl Reader {
         &self.index
     }
 
-    fn chunk(&self, kind: ChunkKind, id: &ChunkId) -> Result<Chunk> {
+    pub(crate) fn chunk(&self, kind: ChunkKind, id: &ChunkId) -> Result<Chunk> {
         if let Some(near) = &self.near
             && near.index.find(id).is_some()
             && let Ok(chunk) = near.chunk(kind, id)

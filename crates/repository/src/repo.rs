@@ -172,6 +172,13 @@ impl Repository {
         Ok(draft)
     }
 
+    /// Starts a draft that counts on what this index counts on.
+    pub(crate) fn draft_on(&self, index: Arc<Index>) -> Draft {
+        *self.index_slot() = None;
+        let reader = Reader::new(self.store.clone(), self.keys.clone(), index);
+        Draft::start(self.store.clone(), self.keys.clone(), Arc::new(reader), None)
+    }
+
     /// Reads contents.
     pub fn reader(&self) -> Result<Arc<Reader>> {
         let reader = Reader::new(self.store.clone(), self.keys.clone(), self.index()?);
@@ -283,7 +290,7 @@ impl Repository {
 
     /// Reads the directories of packs. One that cannot be opened is a finding of `check`, not a reason to give up the others;
     /// one that is damaged elsewhere still says what it holds, for its frames stand for themselves.
-    fn directories_of(&self, packs: &[&Name]) -> IndexFile {
+    pub(crate) fn directories_of(&self, packs: &[&Name]) -> IndexFile {
         let mut found = IndexFile::default();
         for name in packs {
             let (Some(hash), Ok(bytes)) = (names::hash_of(name), bounded(&*self.store, name)) else { continue };
@@ -293,6 +300,17 @@ impl Repository {
             }
         }
         found
+    }
+
+    /// The packs on all lists that can be read.
+    pub(crate) fn condemned_packs(&self) -> Result<HashSet<FileName>> {
+        let mut packs = HashSet::new();
+        for (name, _) in self.store.list(names::CONDEMNED)? {
+            let list =
+                read_hashed(&*self.store, &name).and_then(|b| Condemned::open(&self.keys, &b).map_err(|e| damaged(&name, e)));
+            packs.extend(list.into_iter().flat_map(|list| list.packs));
+        }
+        Ok(packs)
     }
 
     /// Opens every file of secrets, for `check`.
@@ -380,6 +398,26 @@ impl Repository {
         }
     }
 
+    /// Gives another repository the secrets of this scope that it lacks or knows only an older one of.
+    pub(crate) fn copy_secrets(&self, to: &Repository, scope: &str) -> Result<()> {
+        let there = to.newest(scope, |_| true)?;
+        let is_news = |entry: &vault::Entry| {
+            there.get(&entry.name).is_none_or(|known| known.written < entry.written && known.value != entry.value)
+        };
+        // What waits on a disk stays with the repository that it waits for.
+        let entries = self.newest(scope, |name| name != "spool")?.into_values();
+        let news: Vec<vault::Entry> = entries.filter(is_news).collect();
+        if !news.is_empty() {
+            put_hashed(&*to.store, names::VAULT, &vault::seal(&to.keys, &news)?)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a snapshot was sealed by a holder of a full key. A backup-only key seals in another envelope.
+    pub(crate) fn is_by_full_key(&self, snapshot: FileName) -> bool {
+        self.store.get(&names::file(names::SNAPSHOTS, snapshot), 24..25).is_ok_and(|envelope| envelope == [1])
+    }
+
     /// Marks a snapshot as one to keep, and says why; an empty reason takes the mark away.
     pub fn pin(&self, snapshot: FileName, why: &str, now: i64) -> Result<()> {
         self.keep_secrets(PINS, &[(&snapshot.hex(), why.as_bytes())], now)
@@ -430,7 +468,7 @@ pub(crate) fn damaged(name: &Name, source: FormatError) -> RepositoryError {
 }
 
 /// Reads a whole file, unless it is longer than any of its kind can be.
-fn bounded(store: &dyn Store, name: &Name) -> Result<Vec<u8>> {
+pub(crate) fn bounded(store: &dyn Store, name: &Name) -> Result<Vec<u8>> {
     let kind = name.as_str().trim_start_matches("mirror/").split('/').next().unwrap_or_default();
     let most = match kind {
         "config" => 16 << 10,

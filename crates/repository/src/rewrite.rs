@@ -98,7 +98,12 @@ pub struct Rewriter<'a> {
 impl<'a> Rewriter<'a> {
     /// Begins. Needs a full key.
     pub fn start(repository: &'a Repository) -> Result<Rewriter<'a>> {
-        Ok(Rewriter { repository, draft: repository.draft()?, planned: Vec::new() })
+        Ok(Rewriter::on(repository, repository.draft()?))
+    }
+
+    /// Begins on a draft that knows what is to be counted on.
+    pub(crate) fn on(repository: &'a Repository, draft: Draft) -> Rewriter<'a> {
+        Rewriter { repository, draft, planned: Vec::new() }
     }
 
     /// Where new trees and contents are stored.
@@ -143,14 +148,10 @@ impl<'a> Rewriter<'a> {
                 Some(entry) => entry.name,
                 None => put_snapshot(&**repository.store(), &snapshot.seal(repository.keys())?)?,
             };
-            let pin = pins.get(&old.hex());
-            if let Some(why) = pin {
+            if let Some(why) = pins.get(&old.hex()) {
                 repository.pin(name, why, now)?;
             }
-            repository.remove_snapshot(old)?;
-            if pin.is_some() {
-                repository.pin(old, "", now)?;
-            }
+            repository.forget(&[old], now)?;
             replaced.push(Replaced { old, new: Saved { name, snapshot } });
         }
         Ok(replaced)

@@ -1,84 +1,16 @@
 //! A rewritten snapshot is the old one without what was left out, and a run that dies leaves the old, the new or both.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-use std::io::Read;
-use std::sync::Arc;
+mod folders;
 
-use russet_format::snapshot::{Problem, ProblemKind, Severity, Source};
+use std::collections::BTreeMap;
+
+use folders::{files, load, open, problem, repository};
+use russet_format::snapshot::Severity;
 use russet_format::tree::{Node, NodeKind};
 use russet_repository::rewrite::{Change, RESTORE_UNFIT, REWRITTEN_FROM, REWRITTEN_WHY, Rewriter, Verdict};
-use russet_repository::{
-    Draft, Hint, KdfChoice, Meta, Repository, RepositoryError, Result, Saved, Silent, SnapshotEntry, check, walk,
-};
+use russet_repository::{Draft, Hint, Repository, RepositoryError, Result, Saved, Silent, SnapshotEntry, check};
 use russet_store::{FaultyStore, MemoryStore};
-
-const QUICK: KdfChoice = KdfChoice::Argon2id { memory_kib: 19 * 1024, passes: 1, lanes: 1 };
-
-type Files = BTreeMap<String, Vec<u8>>;
-
-fn open(store: impl russet_store::Store + 'static) -> Result<Repository> {
-    Repository::open(Arc::new(store), b"pw", None)
-}
-
-/// Two folders, `keep` with many files and `mixed` with a few, and a file beside them.
-fn files() -> Files {
-    let mut files: Files = (0..300).map(|n| (format!("keep/{n:03}"), format!("file {n}").repeat(n).into_bytes())).collect();
-    files.extend((0..9).map(|n| (format!("mixed/{n}"), vec![n; 20_000])));
-    files.insert("top".into(), b"beside the folders".to_vec());
-    files
-}
-
-/// A repository with one snapshot of these files, marked as one to keep.
-fn repository(files: &Files) -> (MemoryStore, Repository, SnapshotEntry) {
-    let store = MemoryStore::default();
-    let repository = Repository::create(Arc::new(store.clone()), b"pw", QUICK, 1, None).unwrap();
-    let draft = repository.draft().unwrap();
-    let mut folders: BTreeMap<&str, Vec<Node>> = BTreeMap::new();
-    for (path, bytes) in files {
-        let (folder, name) = path.split_once('/').unwrap_or(("", path));
-        let content = draft.store(&mut &bytes[..], Hint::Look, &mut Vec::new(), &mut |_| {}).unwrap();
-        folders.entry(folder).or_default().push(Node::new(name, NodeKind::File(content)));
-    }
-    let mut top = folders.remove("").unwrap_or_default();
-    for (name, nodes) in folders {
-        let totals = Some((nodes.len() as u64, nodes.iter().map(Node::size).sum()));
-        top.push(Node { totals, ..Node::new(name, NodeKind::Directory(draft.directory(nodes).unwrap())) });
-    }
-    let root = draft.directory(top).unwrap();
-    let meta = Meta {
-        started: (1_000, 5),
-        finished: 1_060,
-        source: Source::Folder,
-        parent: None,
-        files: files.len() as u64,
-        bytes: files.values().map(|bytes| bytes.len() as u64).sum(),
-        facts: BTreeMap::from([("source.path".into(), "/home".into())]),
-        problems: vec![problem("an old one", Severity::Note)],
-    };
-    let Saved { name, snapshot } = draft.commit(root, meta).unwrap();
-    repository.pin(name, "the first", 1_100).unwrap();
-    (store, repository, SnapshotEntry { name, snapshot })
-}
-
-fn problem(path: &str, severity: Severity) -> Problem {
-    Problem { kind: ProblemKind::Lost, severity, path: path.into(), detail: String::new() }
-}
-
-fn load(repository: &Repository, root: &russet_format::tree::Content) -> Files {
-    let reader = repository.reader().unwrap();
-    let mut files = Files::new();
-    walk(&reader, root, &mut |found| {
-        if let NodeKind::File(content) = &found.node.kind {
-            let mut bytes = Vec::new();
-            reader.open(content).read_to_end(&mut bytes).unwrap();
-            files.insert(String::from_utf8(found.path.to_vec()).unwrap(), bytes);
-        }
-        Ok(true)
-    })
-    .unwrap();
-    files
-}
 
 /// Leaves out what is listed, and looks into every directory.
 fn without<'a>(dropped: &'a [&'a str]) -> impl FnMut(&Draft, &[u8], &Node) -> Result<Verdict> + 'a {

@@ -106,12 +106,12 @@ fn without_password(session: &Session, meter: &Meter) -> Result<Code> {
 }
 
 /// The files of one snapshot that damage reaches.
-struct Reached<'a> {
-    entry: &'a SnapshotEntry,
+pub(super) struct Reached<'a> {
+    pub(super) entry: &'a SnapshotEntry,
     files: Vec<File>,
 }
 
-struct File {
+pub(super) struct File {
     /// The app or domain, as people call it.
     app: String,
     /// As a person names it.
@@ -121,7 +121,7 @@ struct File {
     came_so: bool,
 }
 
-fn by_snapshot<'a>(
+pub(super) fn by_snapshot<'a>(
     repository: &Repository,
     chosen: &'a [SnapshotEntry],
     report: &Report,
@@ -159,12 +159,12 @@ fn by_snapshot<'a>(
 /// What files are called, by the name that the phone stored them under.
 ///
 /// That name is made from domain and path, so the manifest of any snapshot tells it, and a damaged one costs nothing if another is whole.
-struct Names {
+pub(super) struct Names {
     files: HashMap<Vec<u8>, (String, String)>,
 }
 
 impl Names {
-    fn of(repository: &Repository, snapshots: &[SnapshotEntry]) -> Names {
+    pub(super) fn of(repository: &Repository, snapshots: &[SnapshotEntry]) -> Names {
         let mut names = Names { files: HashMap::new() };
         for entry in snapshots {
             let opened = repository.reader().map_err(Into::into).and_then(|reader| View::open(reader, &entry.snapshot));
@@ -190,7 +190,7 @@ impl Names {
     }
 
     /// The app and the path.
-    fn call(&self, stored: &[u8]) -> (String, String) {
+    pub(super) fn call(&self, stored: &[u8]) -> (String, String) {
         let path = String::from_utf8_lossy(stored).into_owned();
         let name = stored.rsplit(|&b| b == b'/').next().unwrap_or_default();
         match self.files.get(name) {
@@ -248,7 +248,7 @@ fn lines(report: &Report, rehearsal: Option<&Rehearsal>, touched: &[Reached<'_>]
     lines
 }
 
-fn damaged_lines(damaged: &[DamagedFile]) -> Vec<String> {
+pub(super) fn damaged_lines(damaged: &[DamagedFile]) -> Vec<String> {
     if damaged.is_empty() {
         return Vec::new();
     }
@@ -262,7 +262,7 @@ fn damaged_lines(damaged: &[DamagedFile]) -> Vec<String> {
     lines
 }
 
-fn reached_lines(reached: &Reached<'_>) -> Vec<String> {
+pub(super) fn reached_lines(reached: &Reached<'_>) -> Vec<String> {
     let snapshot = &reached.entry.snapshot;
     let title = format!("{} of {}, {}", short(&reached.entry.name.hex()), facts::title(snapshot), date(snapshot.started.0));
     let mut lines = Vec::new();
@@ -300,7 +300,7 @@ fn reached_lines(reached: &Reached<'_>) -> Vec<String> {
 fn advice(damaged: &[DamagedFile], is_touched: bool) -> Vec<String> {
     let mut steps = Vec::new();
     if damaged.iter().any(|d| d.healed) {
-        steps.push("where a second copy serves nothing is lost yet: copy `mirror/NAME` over `NAME`, or the other way round");
+        steps.push("where a second copy serves nothing is lost yet: `russet repair` writes the damaged one again");
     }
     if damaged.iter().any(|d| !d.healed) {
         steps.push("do not delete the damaged files: what is left in them can still be read");
@@ -310,19 +310,12 @@ fn advice(damaged: &[DamagedFile], is_touched: bool) -> Vec<String> {
         steps.push("keep the phone and the folders that the touched files came from; snapshots and files not named above are whole and can be extracted");
     }
     steps.push("look at the disk, its cable and this computer's memory before writing more to it");
+    steps.push("then let `russet repair` mend what can be mended and name in each snapshot what is lost; it shows first what it would do");
     let numbered = steps.iter().enumerate().map(|(at, step)| format!("  {}. {step}", at + 1));
     std::iter::once("what to do:".to_owned()).chain(numbered).collect()
 }
 
 fn object(report: &Report, rehearsal: Option<&Rehearsal>, touched: &[Reached<'_>], is_damaged: bool) -> Value {
-    let reached = |reached: &Reached<'_>| {
-        let files: Vec<_> = reached
-            .files
-            .iter()
-            .map(|f| json!({ "app": f.app, "path": f.path, "why": f.why, "came_damaged": f.came_so }))
-            .collect();
-        json!({ "snapshot": reached.entry.name.hex(), "title": facts::title(&reached.entry.snapshot), "files": files })
-    };
     json!({
         "sound": !is_damaged,
         "snapshots": report.snapshots,
@@ -341,11 +334,17 @@ fn object(report: &Report, rehearsal: Option<&Rehearsal>, touched: &[Reached<'_>
             "came_damaged": r.damaged_databases.len(),
         })),
         "damaged": report.damaged.iter().map(damaged_json).collect::<Vec<_>>(),
-        "touched": touched.iter().map(reached).collect::<Vec<_>>(),
+        "touched": touched.iter().map(reached_json).collect::<Vec<_>>(),
     })
 }
 
-fn damaged_json(damaged: &DamagedFile) -> Value {
+pub(super) fn reached_json(reached: &Reached<'_>) -> Value {
+    let file = |f: &File| json!({ "app": f.app, "path": f.path, "why": f.why, "came_damaged": f.came_so });
+    let files: Vec<_> = reached.files.iter().map(file).collect();
+    json!({ "snapshot": reached.entry.name.hex(), "title": facts::title(&reached.entry.snapshot), "files": files })
+}
+
+pub(super) fn damaged_json(damaged: &DamagedFile) -> Value {
     json!({ "file": damaged.file, "why": damaged.why, "healed": damaged.healed })
 }
 
