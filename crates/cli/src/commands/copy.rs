@@ -17,7 +17,7 @@ use crate::wanted::{Device, entries, find, of_device};
 /// Examples of lost files that are shown; `--json` has all of them.
 const EXAMPLES: usize = 5;
 
-/// Keeps snapshots twice: copies them into another repository, which is made if it is not there
+/// Copies snapshots into another repository, so that each is kept twice; it is made if it is not there
 ///
 /// The other repository has a password and keys of its own. Every chunk is read once, compared with its name, and opened again after it
 /// was sealed; what was copied before costs nothing. Marks of snapshots to keep and the phones' backup passwords come along, so the copy can be restored.
