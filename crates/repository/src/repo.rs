@@ -174,7 +174,7 @@ impl Repository {
 
     /// Starts a draft that counts on what this index counts on.
     pub(crate) fn draft_on(&self, index: Arc<Index>) -> Draft {
-        *self.index_slot() = None;
+        self.forget_index();
         let reader = Reader::new(self.store.clone(), self.keys.clone(), index);
         Draft::start(self.store.clone(), self.keys.clone(), Arc::new(reader), None)
     }
