@@ -400,12 +400,12 @@ impl Repository {
 
     /// Gives another repository the secrets of this scope that it lacks or knows only an older one of.
     pub(crate) fn copy_secrets(&self, to: &Repository, scope: &str) -> Result<()> {
-        let there = to.newest(scope, |_| true)?;
+        let there = to.newest(scope, &|_| true)?;
         let is_news = |entry: &vault::Entry| {
             there.get(&entry.name).is_none_or(|known| known.written < entry.written && known.value != entry.value)
         };
         // What waits on a disk stays with the repository that it waits for.
-        let entries = self.newest(scope, |name| name != "spool")?.into_values();
+        let entries = self.newest(scope, &|name| name != "spool")?.into_values();
         let news: Vec<vault::Entry> = entries.filter(is_news).collect();
         if !news.is_empty() {
             put_hashed(&*to.store, names::VAULT, &vault::seal(&to.keys, &news)?)?;
