@@ -59,6 +59,10 @@ pub const SAFARI_HISTORY_OLD: WellKnown = WellKnown::new("Safari history (older 
 pub const SAFARI_BOOKMARKS: WellKnown = WellKnown::new("Safari bookmarks", HOME, "Library/Safari/Bookmarks.db");
 /// Safari's open tabs.
 pub const SAFARI_TABS: WellKnown = WellKnown::new("Safari tabs", SAFARI, "Library/Safari/SafariTabs.db");
+/// Safari's open tabs, on systems that kept them outside of its container.
+pub const SAFARI_TABS_OLD: WellKnown = WellKnown::new("Safari tabs (older iOS)", HOME, "Library/Safari/SafariTabs.db");
+/// Safari's open tabs, up to iOS 14.
+pub const SAFARI_TABS_IOS14: WellKnown = WellKnown::new("Safari tabs (iOS 14)", HOME, "Library/Safari/BrowserState.db");
 /// Voicemail; the recordings are beside it.
 pub const VOICEMAIL: WellKnown = WellKnown::new("Voicemail", HOME, "Library/Voicemail/voicemail.db");
 /// Calendars.
@@ -122,6 +126,8 @@ pub const ALL: &[WellKnown] = &[
     SAFARI_HISTORY_OLD,
     SAFARI_BOOKMARKS,
     SAFARI_TABS,
+    SAFARI_TABS_OLD,
+    SAFARI_TABS_IOS14,
     HEALTH,
     HEALTH_SECURE,
     KEYCHAIN,
@@ -200,6 +206,8 @@ mod tests {
         check(SAFARI_HISTORY_OLD, "1a0e7afc19d307da602ccdcece51af33afe92c53");
         check(SAFARI_BOOKMARKS, "d1f062e2da26192a6625d968274bfda8d07821e4");
         check(SAFARI_TABS, "5c4394c32bfee12f201dfeab627b8a80d3e6b303");
+        check(SAFARI_TABS_OLD, "fabb74fda426bd56f8a84727e0bf1df966f4ac00");
+        check(SAFARI_TABS_IOS14, "3a47b0981ed7c10f3e2800aa66bac96a3b5db28e");
         check(VOICEMAIL, "992df473bbb9e132f4b3b6e4d33f72171e97bc7a");
         check(CALENDAR, "2041457d5fe04d39d0ab481178355df6781e6858");
         check(REMINDERS, "e485456b7f28c6cd9c75804cd7036a6086ade293");

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use russet_vfs::target::{Attributes, Target};
+use russet_vfs::target::{Attributes, Placed, Target};
 use russet_vfs::{Item, View};
 
 use crate::{Context, Result};
@@ -40,7 +40,7 @@ impl<'a> Folder<'a> {
     /// in it; without one it is the snapshot's.
     pub fn file(&self, path: &[&str], content: &[u8], modified: Option<Timestamp>) -> Result<String> {
         let mtime = match modified {
-            Some(time) => (time.as_second(), time.subsec_nanosecond().unsigned_abs()),
+            Some(time) => attribute(time),
             None => self.view.snapshot().started,
         };
         let placed = self.target.file(&self.components(path), &Attributes { mtime, ..Attributes::default() }, &mut &*content)?;
@@ -50,7 +50,18 @@ impl<'a> Folder<'a> {
 
     /// Writes a file of the backup, and gives the name that it got. One that cannot be read back is noted, and `None`.
     pub fn copy(&self, path: &[&str], item: &Item) -> Result<Option<String>> {
-        let attributes = Attributes { mtime: item.mtime, ..Attributes::default() };
+        self.copy_dated(path, item, None)
+    }
+
+    /// The same for a file that is known to be of another date than the one that the phone gave it.
+    pub fn copy_dated(&self, path: &[&str], item: &Item, date: Option<Timestamp>) -> Result<Option<String>> {
+        let placed = self.place(path, item, date)?;
+        Ok(placed.map(|placed| String::from_utf8_lossy(placed.name()).into_owned()))
+    }
+
+    /// The same for a file that is to get further names.
+    pub fn place(&self, path: &[&str], item: &Item, date: Option<Timestamp>) -> Result<Option<Placed>> {
+        let attributes = Attributes { mtime: date.map_or(item.mtime, attribute), ..Attributes::default() };
         let mut content = match self.view.read(item) {
             Ok(content) => content,
             Err(error) => {
@@ -61,7 +72,7 @@ impl<'a> Folder<'a> {
         match self.target.file(&self.components(path), &attributes, &mut *content) {
             Ok(placed) => {
                 (self.advance)(item.size);
-                Ok(Some(String::from_utf8_lossy(placed.name()).into_owned()))
+                Ok(Some(placed))
             }
             Err(error) if error.is_content() => {
                 self.failed(item.shown(), error.to_string());
@@ -69,6 +80,14 @@ impl<'a> Folder<'a> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Gives a file that was placed another name, as a hard link. False if the disk has none, so that it is a copy, or if there was a file of
+    /// this name already.
+    pub fn link(&self, path: &[&str], to: &Placed) -> Result<bool> {
+        let before = self.target.links();
+        self.target.hard_link(&self.components(path), to)?;
+        Ok(self.target.links() > before)
     }
 
     /// Notes that something is named and not in the backup.
@@ -97,4 +116,9 @@ impl<'a> Folder<'a> {
     fn components<'p>(&self, path: &[&'p str]) -> Vec<&'p [u8]> {
         std::iter::once(self.name.as_bytes()).chain(path.iter().map(|part| part.as_bytes())).collect()
     }
+}
+
+/// A time as a file has it.
+fn attribute(time: Timestamp) -> (i64, u32) {
+    (time.as_second(), time.subsec_nanosecond().unsigned_abs())
 }

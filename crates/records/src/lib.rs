@@ -8,9 +8,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 // What people ask for.
+pub mod calendar;
 pub mod calls;
 pub mod contacts;
 pub mod messages;
+pub mod notes;
+pub mod photos;
+pub mod safari;
+pub mod voicemail;
 
 // What all kinds are made of.
 pub mod conversation;
@@ -23,6 +28,7 @@ mod encode;
 mod error;
 mod folder;
 mod probe;
+mod protobuf;
 
 pub use error::{Error, Result};
 pub use folder::Folder;
@@ -38,7 +44,16 @@ use contacts::People;
 use folder::Report;
 
 /// All kinds, in the order a person would ask.
-pub const ALL: &[&Kind] = &[&messages::KIND, &contacts::KIND, &calls::KIND];
+pub const ALL: &[&Kind] = &[
+    &photos::KIND,
+    &messages::KIND,
+    &contacts::KIND,
+    &calls::KIND,
+    &notes::KIND,
+    &calendar::KIND,
+    &voicemail::KIND,
+    &safari::KIND,
+];
 
 /// One thing that people mean by a word.
 #[derive(Debug)]

@@ -11,6 +11,9 @@ use crate::encode::{base64, percent};
 
 const STYLE: &str = include_str!("page/style.css");
 
+/// What an address may begin with if a page is to lead there.
+const FOLLOWED: &[&str] = &["http", "https", "ftp", "mailto", "tel", "sms", "facetime", "geo", "maps"];
+
 /// A piece of a page.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Html(String);
@@ -54,6 +57,15 @@ impl Html {
             rest = after;
         }
         self.text(rest)
+    }
+
+    /// Adds text that leads to an address, if the address is one that can be followed without harm; otherwise the text alone.
+    pub fn link(&mut self, address: &str, text: &str) -> &mut Html {
+        let scheme = address.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        if !scheme.is_some_and(|scheme| FOLLOWED.contains(&&*scheme)) {
+            return self.name(text);
+        }
+        self.markup("<a rel=\"noreferrer noopener\" href=\"").text(address).markup("\">").name(text).markup("</a>")
     }
 
     /// Adds a number.
@@ -220,6 +232,10 @@ mod tests {
         check("see https://a.example/b?c=1&d=2.", &format!("see {}.", link("https://a.example/b?c=1&amp;d=2")));
         check("(http://x.example)", &format!("({})", link("http://x.example")));
         check("javascript:alert(1)", "javascript:alert(1)");
+        let followed = |address: &str| html(|h| h.link(address, "x"));
+        assert_eq!(followed("mailto:a@b\""), "<a rel=\"noreferrer noopener\" href=\"mailto:a@b&quot;\"><bdi>x</bdi></a>");
+        assert_eq!(followed(" javascript:alert(1)"), "<bdi>x</bdi>");
+        assert_eq!(followed("JavaScript:alert(1)"), "<bdi>x</bdi>");
         check("https://a\"onclick=\"x", &format!("{}&quot;onclick=&quot;x", link("https://a")));
     }
 

@@ -19,9 +19,20 @@ impl<'a> Context<'a> {
         self.view.item(domain, path).filter(|item| item.kind == EntryKind::File && item.node.is_some())
     }
 
-    /// Whether the backup has this file.
+    /// The files of a domain whose paths begin like this, in order, also those whose content is not in the backup.
+    pub fn files_below<'p>(&self, domain: &'p str, prefix: &'p str) -> impl Iterator<Item = &'a Item> + use<'a, 'p> {
+        let items = self.view.items();
+        let first = items.partition_point(|item| (&*item.domain, &*item.path) < (domain, prefix.as_bytes()));
+        let below = move |item: &&Item| &*item.domain == domain && item.path.starts_with(prefix.as_bytes());
+        items[first..].iter().take_while(below).filter(|item| item.kind == EntryKind::File)
+    }
+
+    /// Whether the backup has this file or, if its path ends with a slash, anything below it.
     pub fn has(&self, file: &WellKnown) -> bool {
-        self.file(file.domain, file.path).is_some()
+        match file.path.ends_with('/') {
+            true => self.files_below(file.domain, file.path).any(|item| item.node.is_some()),
+            false => self.file(file.domain, file.path).is_some(),
+        }
     }
 
     /// Opens a database in memory, with what its write-ahead log has to add. `None` if it is not in the backup.

@@ -8,6 +8,7 @@
 
 // The phone: what its owner had on it, and what changed.
 mod apps;
+mod everyday;
 mod owner;
 mod phone;
 mod photos;
@@ -20,6 +21,7 @@ mod odd;
 mod database;
 mod jpeg;
 mod noise;
+mod protobuf;
 mod words;
 
 // The backup of it.

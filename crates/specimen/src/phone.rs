@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::{DAY, FIRST_DAY, Specimen, apps, date, odd, owner, photos, system};
+use crate::{DAY, FIRST_DAY, Specimen, apps, date, everyday, odd, owner, photos, system};
 
 /// What is at a place.
 pub(crate) enum Body {
@@ -65,6 +65,7 @@ pub(crate) fn phone(specimen: &Specimen, generation: u32) -> io::Result<Phone<'_
     photos::first_day(&mut phone)?;
     apps::first_day(&mut phone)?;
     system::first_day(&mut phone)?;
+    everyday::first_day(&mut phone)?;
     if specimen.odd {
         odd::first_day(&mut phone);
     }

@@ -13,7 +13,8 @@ const LIBRARY: &str = "Media/PhotoData/Photos.sqlite";
 
 const SCHEMA: &str = "
     CREATE TABLE ZASSET (Z_PK INTEGER PRIMARY KEY, Z_ENT INTEGER, Z_OPT INTEGER, ZKIND INTEGER, ZKINDSUBTYPE INTEGER, ZWIDTH INTEGER,
-        ZHEIGHT INTEGER, ZORIENTATION INTEGER, ZFAVORITE INTEGER, ZHIDDEN INTEGER, ZTRASHEDSTATE INTEGER, ZADDITIONALATTRIBUTES INTEGER,
+        ZHEIGHT INTEGER, ZORIENTATION INTEGER, ZFAVORITE INTEGER, ZHIDDEN INTEGER, ZTRASHEDSTATE INTEGER, ZHASADJUSTMENTS INTEGER,
+        ZADDITIONALATTRIBUTES INTEGER,
         ZDATECREATED TIMESTAMP, ZADDEDDATE TIMESTAMP, ZMODIFICATIONDATE TIMESTAMP, ZTRASHEDDATE TIMESTAMP, ZDURATION FLOAT,
         ZLATITUDE FLOAT, ZLONGITUDE FLOAT, ZDIRECTORY VARCHAR, ZFILENAME VARCHAR, ZUNIFORMTYPEIDENTIFIER VARCHAR, ZUUID VARCHAR);
     CREATE TABLE ZADDITIONALASSETATTRIBUTES (Z_PK INTEGER PRIMARY KEY, ZASSET INTEGER, ZORIGINALFILESIZE INTEGER,
@@ -21,7 +22,8 @@ const SCHEMA: &str = "
     CREATE TABLE ZGENERICALBUM (Z_PK INTEGER PRIMARY KEY, ZKIND INTEGER, ZTRASHEDSTATE INTEGER, ZPARENTFOLDER INTEGER, ZTITLE VARCHAR);
     CREATE TABLE Z_28ASSETS (Z_28ALBUMS INTEGER, Z_3ASSETS INTEGER, PRIMARY KEY (Z_28ALBUMS, Z_3ASSETS));
     CREATE INDEX Z_Asset_byDateCreated ON ZASSET (ZDATECREATED);
-    INSERT INTO ZGENERICALBUM VALUES (1, 2, 0, NULL, 'Harbour walks');
+    INSERT INTO ZGENERICALBUM VALUES (1, 2, 0, NULL, 'Harbour walks'), (2, 4000, 0, NULL, 'Trips'), (3, 2, 0, 2, 'Summer/2025');
+    INSERT INTO Z_28ASSETS VALUES (3, 14), (3, 15), (3, 16);
 ";
 
 /// The pictures of two years.
@@ -33,13 +35,42 @@ pub(crate) fn first_day(phone: &mut Phone<'_>) -> io::Result<()> {
     for number in [2, 5] {
         send_along(phone, number)?;
     }
+    mark(phone)
+}
+
+/// A hidden picture, a deleted one, a Live Photo, an edited one, two that came by the same name at the same time, one whose original is in
+/// iCloud only, and a few small pictures that the phone made for itself.
+fn mark(phone: &mut Phone<'_>) -> io::Result<()> {
+    let specimen = phone.specimen;
+    let mut noise = specimen.noise("marked pictures");
+    let library = database::edit(phone.plain(CAMERA, LIBRARY)?, |library| {
+        library.execute_batch(
+            "UPDATE ZASSET SET ZHIDDEN = 1 WHERE Z_PK = 12; UPDATE ZASSET SET ZTRASHEDSTATE = 1, ZTRASHEDDATE = 789000000 WHERE Z_PK = 13;
+             UPDATE ZASSET SET ZKINDSUBTYPE = 2 WHERE Z_PK = 14; UPDATE ZASSET SET ZHASADJUSTMENTS = 1 WHERE Z_PK = 15;
+             UPDATE ZASSET SET ZDATECREATED = (SELECT ZDATECREATED FROM ZASSET WHERE Z_PK = 16) WHERE Z_PK = 17;
+             UPDATE ZADDITIONALASSETATTRIBUTES SET ZORIGINALFILENAME = 'Sunset.JPG' WHERE ZASSET = 16;
+             UPDATE ZADDITIONALASSETATTRIBUTES SET ZORIGINALFILENAME = 'sunset.jpeg' WHERE ZASSET = 17;
+             INSERT INTO ZASSET (Z_PK, Z_ENT, ZKIND, ZTRASHEDSTATE, ZDATECREATED, ZDIRECTORY, ZFILENAME, ZUUID)
+                 VALUES (9001, 3, 1, 0, 780000000, 'DCIM/100APPLE', 'IMG_9001.MOV', 'ONLY-IN-ICLOUD');",
+        )
+    })?;
+    phone.put(CAMERA, LIBRARY, library);
+    let film = [&b"\0\0\0\x14ftypqt  \0\0\0\0qt  "[..], &noise.bytes(5_000)].concat();
+    phone.put(CAMERA, "Media/DCIM/100APPLE/IMG_0014.MOV", film).class = 3;
+    let edited = jpeg::picture(&mut noise, 20, 20);
+    phone.put(CAMERA, "Media/PhotoData/Mutations/DCIM/100APPLE/IMG_0015/Adjustments/FullSizeRender.jpg", edited).class = 3;
+    for number in 1..=6 {
+        let small = jpeg::picture(&mut specimen.noise(&format!("small picture {number}")), 6, 6);
+        let path = format!("Media/PhotoData/Thumbnails/V2/DCIM/100APPLE/{}/5005.JPG", file_name(number));
+        phone.put(CAMERA, &path, small).class = 3;
+    }
     Ok(())
 }
 
 /// A few new ones; after a month some old ones are gone.
 pub(crate) fn later(phone: &mut Phone<'_>) -> io::Result<()> {
     let generation = phone.generation;
-    let last = phone.files(CAMERA, "Media/DCIM/").len();
+    let last = phone.files(CAMERA, "Media/DCIM/").iter().filter(|path| path.ends_with(".JPG")).count();
     // Numbers are not used again, so those of removed pictures count.
     let removed = (3..generation).count();
     let first = last + removed + 1;

@@ -331,6 +331,11 @@ impl Target {
         Ok(())
     }
 
+    /// How many links there are so far; what the disk had to have a copy of is none.
+    pub fn links(&self) -> u64 {
+        lock(&self.report).links
+    }
+
     /// Remembers for the report that something is not written, and why.
     pub fn skip(&self, wanted: &str, why: &str) {
         lock(&self.report).skipped.push((wanted.to_owned(), why.to_owned()));
