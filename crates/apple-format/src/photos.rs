@@ -177,7 +177,7 @@ fn albums(tables: &Tables) -> Result<Vec<Album>> {
         Ok::<_, Error>(())
     })?;
     let Some((table, album, asset)) = membership(tables) else { return Ok(albums) };
-    tables.each(&table, &[&album, &asset], "", (), |row| {
+    tables.each(&table, &[album.as_str(), asset.as_str()], "", (), |row| {
         if let (Some(album), Some(asset)) = (row.integer(&album).and_then(|key| places.get(&key)), row.integer(&asset)) {
             albums[*album].assets.push(asset);
         }

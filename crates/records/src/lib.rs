@@ -51,6 +51,7 @@ pub const ALL: &[&Kind] = &[
     &calls::KIND,
     &notes::KIND,
     &calendar::KIND,
+    &calendar::REMINDERS,
     &voicemail::KIND,
     &safari::KIND,
 ];

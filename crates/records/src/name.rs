@@ -70,17 +70,20 @@ pub struct Names {
 impl Names {
     /// The name, or the first with a number that is not taken. Names that only some disks tell apart count as one.
     pub fn unique(&mut self, name: &str) -> String {
-        let wanted = folded(name);
-        if self.taken.insert(wanted.clone()) {
-            return name.to_owned();
-        }
         let (stem, extension) = split(name);
         let dot = if extension.is_empty() { "" } else { "." };
-        let number = self.next.entry(wanted).or_insert(2);
+        let first = folded(name);
+        let Some(&next) = self.taken.get(&first) else {
+            self.taken.insert(first, 2);
+            return name.to_owned();
+        };
+        let mut number = next;
         loop {
             let candidate = format!("{stem} {number}{dot}{extension}");
-            *number += 1;
-            if self.taken.insert(folded(&candidate)) {
+            number += 1;
+            if let Entry::Vacant(free) = self.taken.entry(folded(&candidate)) {
+                free.insert(2);
+                self.taken.insert(first, number);
                 return candidate;
             }
         }

@@ -27,9 +27,9 @@ impl<'a> Context<'a> {
         items[first..].iter().take_while(below).filter(|item| item.kind == EntryKind::File)
     }
 
-    /// Whether the backup has this file or, if its path ends with a slash, anything below it.
+    /// Whether the backup has this file or, if its path ends with a slash or a dash, anything whose path goes on after it.
     pub fn has(&self, file: &WellKnown) -> bool {
-        match file.path.ends_with('/') {
+        match file.path.ends_with(['/', '-']) {
             true => self.files_below(file.domain, file.path).any(|item| item.node.is_some()),
             false => self.file(file.domain, file.path).is_some(),
         }

@@ -75,7 +75,7 @@ fn write(context: &Context<'_>, folder: &Folder<'_>) -> Result<Vec<Count>> {
         let extension = extension.to_ascii_lowercase();
         match (stem.parse::<i64>(), &*extension) {
             (Ok(id), "transcript") => drop(transcripts.insert(id, item)),
-            (Ok(id), sound) if SOUNDS.contains(&sound) => drop(sounds.insert(id, (item, extension))),
+            (Ok(id), sound) if SOUNDS.contains(&sound) => drop(sounds.insert(id, (item, extension.clone()))),
             (Err(_), sound) if SOUNDS.contains(&sound) => others.push((item, file.to_owned())),
             _ => {}
         }
@@ -134,7 +134,7 @@ fn list(context: &Context<'_>, folder: &Folder<'_>, messages: &[Message]) -> Res
         let (date, deleted) = (local(message.date), local(message.deleted));
         let seconds = message.seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
         let [file, transcript] = [&message.file, &message.transcript].map(|text| text.as_deref().unwrap_or_default());
-        csv.row(&[&date, message.caller(), &seconds, &deleted, file, transcript]);
+        csv.row(&[date.as_str(), message.caller(), &seconds, &deleted, file, transcript]);
         body.markup("<section class=\"card\">\n<h2>")
             .name(message.caller())
             .markup("</h2>\n<p><time>")

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use plist::{Dictionary, Uid, Value};
+use rusqlite::types::Null;
 use rusqlite::{Connection, params};
 
 use crate::apps::binary;
@@ -167,9 +168,9 @@ fn write_notes(specimen: &Specimen, store: &Connection, account: &str, media: &s
     }
     let sql = "INSERT INTO ZICCLOUDSYNCINGOBJECT (Z_PK, ZIDENTIFIER, ZTYPEUTI, ZNOTE, ZMEDIA, ZTITLE, ZALTTEXT, ZMERGEABLEDATA1) \
                VALUES (?1, ?2, ?3, 6, ?4, ?5, ?6, ?7)";
-    store.execute(sql, params![20, picture, "public.jpeg", 21, "harbour.jpg", (), ()])?;
-    store.execute(sql, params![22, table, "com.apple.notes.table", (), (), (), gzip(&timetable())])?;
-    store.execute(sql, params![23, tag, "com.apple.notes.inlinetextattachment.hashtag", (), (), "#harbour", ()])?;
+    store.execute(sql, params![20, picture, "public.jpeg", 21, "harbour.jpg", Null, Null])?;
+    store.execute(sql, params![22, table, "com.apple.notes.table", Null, Null, Null, gzip(&timetable())])?;
+    store.execute(sql, params![23, tag, "com.apple.notes.inlinetextattachment.hashtag", Null, Null, "#harbour", Null])?;
     let sql = "INSERT INTO ZICCLOUDSYNCINGOBJECT (Z_PK, ZIDENTIFIER, ZFILENAME) VALUES (21, ?1, 'harbour.jpg')";
     store.execute(sql, [media]).map(drop)
 }
@@ -271,7 +272,7 @@ fn write_calendar(specimen: &Specimen, calendar: &Connection) -> rusqlite::Resul
     ))?;
     let sql = "INSERT INTO Participant (entity_type, status, role, identity_id, owner_id, email, is_self) VALUES (?1, ?2, ?3, ?4, 4, ?5, ?6)";
     calendar.execute(sql, params![8, 1, 3, 1, "robin@example.org", true])?;
-    calendar.execute(sql, params![7, 2, 1, (), person(specimen.seed, 1).mail, false])?;
+    calendar.execute(sql, params![7, 2, 1, Null, person(specimen.seed, 1).mail, false])?;
     Ok(())
 }
 

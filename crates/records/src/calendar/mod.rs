@@ -3,6 +3,7 @@
 mod event;
 mod icalendar;
 mod page;
+mod reminders;
 mod rule;
 mod when;
 
@@ -17,6 +18,8 @@ use self::rule::{Frequency, Rule};
 use self::when::When;
 use crate::name::{self, Names};
 use crate::{Context, Count, Folder, Kind, Result, time};
+
+pub use self::reminders::KIND as REMINDERS;
 
 /// Calendars.
 pub const KIND: Kind = Kind { name: "calendar", about: "calendars as iCalendar, a page and JSON", databases: &[CALENDAR], write };
@@ -193,10 +196,7 @@ fn event(row: &Fields<'_>, belongings: &Belongings, uids: &HashMap<i64, String>)
     let instead_of = original.and_then(|_| seconds(row, "orig_date")).map(|moment| When::new(moment, zone.as_deref(), all_day));
     let uid =
         original.filter(|_| instead_of.is_some()).and_then(|original| uids.get(&original)).or_else(|| uids.get(&id))?.clone();
-    let place = ["location_id", "client_location_id"]
-        .into_iter()
-        .filter_map(|column| belongings.places.get(&row.integer(column)?))
-        .next();
+    let place = ["location_id", "client_location_id"].into_iter().find_map(|column| belongings.places.get(&row.integer(column)?));
     let mut people = belongings.people.get(&id).cloned().unwrap_or_default();
     let organizer = people.iter().position(|(kind, _)| *kind == ORGANIZER).map(|at| people.remove(at).1);
     let (mut rules, mut unknown_rules) = (Vec::new(), Vec::new());

@@ -1,5 +1,7 @@
 //! Moments of a calendar: a day, a time on a clock somewhere, or a time that is the same on every clock.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use jiff::civil::{DateTime, Weekday};
 use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
@@ -21,18 +23,20 @@ pub(super) enum When {
 
 const DAY: i64 = 86_400;
 
+/// Zones as they are built in, so that the same backup gives the same calendar everywhere.
+static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
+
 /// The name by which the phone says that a time is the same on every clock.
 const FLOATING: &str = "_float";
 
 impl When {
-    /// A time as the phone stores it: Unix seconds, and the name of a zone. Zones are looked up in the list that is built in, so that
-    /// the same backup gives the same calendar everywhere.
+    /// A time as the phone stores it: Unix seconds, and the name of a zone.
     pub(super) fn new(unix: i64, zone: Option<&str>, all_day: bool) -> When {
         let zone = zone.map(str::trim).filter(|zone| !zone.is_empty());
         match zone {
             _ if all_day => When::Date(unix.div_euclid(DAY)),
             Some(FLOATING) => When::Floating(unix),
-            Some(name) => match TimeZoneDatabase::bundled().get(name) {
+            Some(name) => match ZONES.get(name) {
                 Ok(zone) if zone.iana_name().is_some_and(|name| !matches!(name, "UTC" | "GMT" | "Etc/UTC" | "Etc/GMT")) => {
                     When::Zoned(unix, zone)
                 }
@@ -319,21 +323,21 @@ mod tests {
 
     #[test]
     fn clocks_that_change_by_a_rule_are_described_by_it() {
-        let zone = TimeZoneDatabase::bundled().get("Europe/Paris").unwrap();
+        let zone = ZONES.get("Europe/Paris").unwrap();
         let text = written(|lines| write_zone(lines, &zone, MONDAY, MONDAY));
         let expected = "BEGIN:VTIMEZONE\nTZID:Europe/Paris\nBEGIN:DAYLIGHT\nDTSTART:20251025T160000\nTZOFFSETFROM:+0200\nTZOFFSETTO:+0200\n\
              TZNAME:CEST\nEND:DAYLIGHT\nBEGIN:STANDARD\nDTSTART:20251026T030000\nTZOFFSETFROM:+0200\nTZOFFSETTO:+0100\nTZNAME:CET\n\
              RRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU\nEND:STANDARD\nBEGIN:DAYLIGHT\nDTSTART:20260329T020000\nTZOFFSETFROM:+0100\n\
              TZOFFSETTO:+0200\nTZNAME:CEST\nRRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU\nEND:DAYLIGHT\nEND:VTIMEZONE\n";
         assert_eq!(text.replace("\r\n", "\n"), expected);
-        let zone = TimeZoneDatabase::bundled().get("America/Chicago").unwrap();
+        let zone = ZONES.get("America/Chicago").unwrap();
         let text = written(|lines| write_zone(lines, &zone, MONDAY, MONDAY));
         assert!(
             text.contains("RRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=2SU\r\n")
                 && text.contains("RRULE:FREQ=YEARLY;BYMONTH=11;BYDAY=1SU\r\n"),
             "{text}"
         );
-        let zone = TimeZoneDatabase::bundled().get("Asia/Tokyo").unwrap();
+        let zone = ZONES.get("Asia/Tokyo").unwrap();
         let text = written(|lines| write_zone(lines, &zone, MONDAY, MONDAY));
         assert!(!text.contains("RRULE") && text.contains("TZOFFSETTO:+0900\r\nTZNAME:JST\r\n"), "{text}");
     }
@@ -341,7 +345,7 @@ mod tests {
     #[test]
     fn rules_that_ended_say_so() {
         // Until 2006 summer began on the first Sunday of April in Chicago.
-        let zone = TimeZoneDatabase::bundled().get("America/Chicago").unwrap();
+        let zone = ZONES.get("America/Chicago").unwrap();
         let text = written(|lines| write_zone(lines, &zone, 1_050_000_000, MONDAY));
         assert!(text.contains("RRULE:FREQ=YEARLY;BYMONTH=4;BYDAY=1SU;UNTIL=20060402T080000Z\r\n"), "{text}");
     }

@@ -35,7 +35,7 @@ pub(super) struct Attachments<'a> {
 }
 
 /// Copies a file under about this name, and gives the path that leads to it from the note.
-pub(super) type Copy<'c> = dyn FnMut(&Item, &str) -> Result<Option<String>> + 'c;
+pub(super) type CopyOut<'c> = dyn FnMut(&Item, &str) -> Result<Option<String>> + 'c;
 
 impl<'a> Attachments<'a> {
     pub(super) fn new(context: &Context<'a>, tables: &'a Tables, objects: &'a HashMap<i64, Object>) -> Attachments<'a> {
@@ -60,7 +60,7 @@ impl<'a> Attachments<'a> {
     }
 
     /// What stands for an attachment. Files are copied; what is not in the backup is noted.
-    pub(super) fn find(&self, id: &str, kind: &str, copy: &mut Copy<'_>, folder: &Folder<'_>) -> Result<Vec<Embedded>> {
+    pub(super) fn find(&self, id: &str, kind: &str, copy: &mut CopyOut<'_>, folder: &Folder<'_>) -> Result<Vec<Embedded>> {
         let Some((key, object)) = self.by_id.get(id).and_then(|key| Some((*key, self.objects.get(key)?))) else {
             return Ok(vec![Embedded::Missing("an attachment that is not in the backup".to_owned())]);
         };
@@ -100,7 +100,7 @@ impl<'a> Attachments<'a> {
     }
 
     /// The file of an attachment and, if no browser shows it, the phone's own picture of it before it.
-    fn file(&self, object: &Object, copy: &mut Copy<'_>, folder: &Folder<'_>) -> Result<Vec<Embedded>> {
+    fn file(&self, object: &Object, copy: &mut CopyOut<'_>, folder: &Folder<'_>) -> Result<Vec<Embedded>> {
         let media = object.media.and_then(|key| self.objects.get(&key));
         let on = |shelf: usize, id: &str| {
             let there =

@@ -28,7 +28,7 @@ pub(super) fn markdown(paragraphs: &[Paragraph], embedded: &dyn Fn(&str) -> Vec<
             let line: String = paragraph.spans.iter().map(|span| &*span.text).collect();
             // What could end the block is set off from the beginning of its line.
             text.push_str(if line.trim_start().starts_with("```") { "\u{a0}" } else { "" });
-            text.extend([&line, "\n"]);
+            text.extend([line.as_str(), "\n"]);
         } else {
             write_paragraph(&mut text, paragraph, &mut numbers, embedded);
         }

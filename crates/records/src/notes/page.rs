@@ -60,7 +60,9 @@ pub(super) fn html(paragraphs: &[Paragraph], embedded: &dyn Fn(&str) -> Vec<Embe
         if paragraph.style == Style::Monospaced {
             html.markup("<pre>");
             for line in group {
-                line.spans.iter().for_each(|span| drop(html.text(&span.text)));
+                for span in &line.spans {
+                    html.text(&span.text);
+                }
                 html.markup("\n");
             }
             html.markup("</pre>\n");
@@ -99,7 +101,7 @@ pub(super) fn html(paragraphs: &[Paragraph], embedded: &dyn Fn(&str) -> Vec<Embe
 fn write_span(html: &mut Html, span: &Span) {
     let Look { bold, italic, underlined, struck, link, .. } = &span.look;
     let marks = [(*bold, "<b>", "</b>"), (*italic, "<i>", "</i>"), (*underlined, "<u>", "</u>"), (*struck, "<s>", "</s>")];
-    for (_, open, _) in marks.iter().filter(|mark| mark.0) {
+    for &(_, open, _) in marks.iter().filter(|mark| mark.0) {
         html.markup(open);
     }
     match link {
@@ -113,7 +115,7 @@ fn write_span(html: &mut Html, span: &Span) {
             }
         }
     }
-    for (_, _, close) in marks.iter().rev().filter(|mark| mark.0) {
+    for &(_, _, close) in marks.iter().rev().filter(|mark| mark.0) {
         html.markup(close);
     }
 }

@@ -143,7 +143,7 @@ fn places_of(albums: &[Album]) -> HashMap<i64, Vec<String>> {
         let mut way = Vec::new();
         let mut at = Some(album);
         let mut place = vec!["Albums".to_owned()];
-        while let Some(next) = at.filter(|_| way.len() < DEEPEST) {
+        while let Some(next) = at.filter(|next| way.len() < DEEPEST && way.iter().all(|there: &&Album| there.key != next.key)) {
             if let Some(known) = places.get(&next.key) {
                 place = known.clone();
                 break;

@@ -1,5 +1,6 @@
 //! Where each file of the camera roll goes.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
@@ -154,7 +155,7 @@ fn is_whole(item: &&Item) -> bool {
     item.node.is_some()
 }
 
-fn shown<'a>(item: &'a Item) -> std::borrow::Cow<'a, str> {
+fn shown(item: &Item) -> Cow<'_, str> {
     String::from_utf8_lossy(&item.path)
 }
 

@@ -116,7 +116,7 @@ fn write_reading_list(context: &Context<'_>, folder: &Folder<'_>, list: &[Entry]
         let Some(address) = entry.address.as_deref() else { continue };
         let shown = |moment: Option<Timestamp>| moment.map(|moment| time::local(moment, context.zone)).unwrap_or_default();
         let preview = entry.preview.as_deref().unwrap_or_default();
-        csv.row(&[&entry.title, address, &shown(entry.added), &shown(entry.seen), preview]);
+        csv.row(&[entry.title.as_str(), address, &shown(entry.added), &shown(entry.seen), preview]);
         body.markup("<li>").link(address, &entry.title);
         if let Some(added) = entry.added {
             body.markup("<time>").text(&time::date(added, context.zone)).markup("</time>");
