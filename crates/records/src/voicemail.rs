@@ -38,6 +38,8 @@ struct Message {
     date: Option<Timestamp>,
     /// The number of who left it; none if it was withheld.
     number: Option<String>,
+    /// Whose number it is in the address book.
+    name: Option<String>,
     seconds: Option<i64>,
     /// When its owner threw it away.
     deleted: Option<Timestamp>,
@@ -80,8 +82,10 @@ fn write(context: &Context<'_>, folder: &Folder<'_>) -> Result<Vec<Count>> {
             _ => {}
         }
     }
+    let people = context.people(folder);
     let mut names = Names::default();
     for message in &mut messages {
+        message.name = message.number.as_deref().and_then(|number| people.name(number)).map(str::to_owned);
         let Some(id) = message.id else { continue };
         message.transcript = transcripts.get(&id).and_then(|item| transcript(context, item));
         let Some((item, extension)) = sounds.remove(&id) else {
@@ -108,7 +112,7 @@ fn write(context: &Context<'_>, folder: &Folder<'_>) -> Result<Vec<Count>> {
 impl Message {
     /// Who left it, as far as anyone knows.
     fn caller(&self) -> &str {
-        self.number.as_deref().unwrap_or("unknown number")
+        self.name.as_deref().or(self.number.as_deref()).unwrap_or("unknown number")
     }
 }
 
@@ -127,14 +131,22 @@ fn transcript(context: &Context<'_>, item: &Item) -> Option<String> {
 }
 
 fn list(context: &Context<'_>, folder: &Folder<'_>, messages: &[Message]) -> Result<()> {
-    let mut csv = Csv::new(&["Date", "Number", "Seconds", "Deleted", "Recording", "Transcript"]);
+    let mut csv = Csv::new(&["Date", "Caller", "Number", "Seconds", "Deleted", "Recording", "Transcript"]);
     let mut body = Html::default();
     let local = |date: Option<Timestamp>| date.map(|date| time::local(date, context.zone)).unwrap_or_default();
     for message in messages.iter().rev() {
         let (date, deleted) = (local(message.date), local(message.deleted));
         let seconds = message.seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
         let [file, transcript] = [&message.file, &message.transcript].map(|text| text.as_deref().unwrap_or_default());
-        csv.row(&[date.as_str(), message.caller(), &seconds, &deleted, file, transcript]);
+        csv.row(&[
+            date.as_str(),
+            message.caller(),
+            message.number.as_deref().unwrap_or_default(),
+            &seconds,
+            &deleted,
+            file,
+            transcript,
+        ]);
         body.markup("<section class=\"card\">\n<h2>")
             .name(message.caller())
             .markup("</h2>\n<p><time>")
@@ -168,6 +180,7 @@ fn list(context: &Context<'_>, folder: &Folder<'_>, messages: &[Message]) -> Res
             json!({
                 "date": message.date.map(time::iso),
                 "number": message.number,
+                "name": message.name,
                 "seconds": message.seconds,
                 "deleted": message.deleted.map(time::iso),
                 "transcript": message.transcript,
