@@ -7,10 +7,10 @@ const GROUPS: &[(&str, &[(&str, &str)])] = &[
     (
         "Keep",
         &[
-            ("backup", "the connected phone, or a backup folder; each run is a date"),
-            ("devices", "who is connected, paired, encrypted, and backed up when"),
+            ("backup", "the connected phone or a backup folder, as a new date"),
+            ("devices", "who is connected, paired, and backed up when"),
             ("pair", "make a phone trust this computer, or forget it"),
-            ("device", "what a phone's backups keep: encryption, apps, exclusions"),
+            ("device", "what a phone's backups keep: encryption, apps, more"),
         ],
     ),
     (
@@ -25,14 +25,11 @@ const GROUPS: &[(&str, &[(&str, &str)])] = &[
             ("mount", "every date as folders, in any program"),
         ],
     ),
-    (
-        "Take back",
-        &[("extract", "files, photos, messages, contacts…, or Apple's own folder"), ("restore", "a date, onto a phone")],
-    ),
+    ("Take back", &[("extract", "files, photos, messages, contacts, or Apple's folder"), ("restore", "a date, onto a phone")]),
     (
         "Be sure",
         &[
-            ("status", "how old each device's last good backup is, and what failed"),
+            ("status", "how old each last good backup is, and what failed"),
             ("verify", "everything that is kept would come back"),
             ("drill", "rehearse a restore of a random part"),
             ("repair", "mend what damage left"),
@@ -117,9 +114,14 @@ mod tests {
             };
             assert!(text.lines().any(|line| is_named(&line)), "{verb}\n{text}");
         }
+        for (_, rows) in GROUPS {
+            for (verbs, words) in *rows {
+                assert!(!line("", verbs, words).ends_with('…'), "{verbs} says too much");
+            }
+        }
         assert!(text.lines().count() <= 40, "{text}");
         for line in text.lines() {
-            assert!(line.chars().count() <= WIDTH + 20, "{line}");
+            assert!(line.chars().count() <= 100, "{line}");
         }
     }
 }

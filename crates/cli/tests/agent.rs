@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::io::BufRead;
 use std::time::Duration;
 
 use common::{PASSWORD, Place};
@@ -183,4 +184,42 @@ fn a_webhook_that_hangs_delays_nothing() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(ran.json()["phones"][0]["outcome"], "good");
     assert!(ran.stderr.contains("the webhook") && !ran.stderr.contains("secret-address"), "{ran:?}");
+}
+
+#[test]
+fn the_rules_of_the_configuration_let_dates_go_but_never_the_newest() {
+    let desk =
+        Desk::new(Config::default(), "[keep]\ndaily = 1\n[agent]\ndue_after = \"0 seconds\"\ndrill_every = \"0 seconds\"\n");
+    desk.place.done(&["backup", "--no-encrypt"]);
+    // Without names and rules, `forget` goes by the configuration too, and asks first.
+    let plan = desk.place.json(&["forget", "--dry-run"]);
+    assert_eq!((plan["goes"].as_array().unwrap().len(), plan["stays"].as_array().unwrap().len()), (0, 1), "{plan}");
+    let second = desk.look(0);
+    assert_eq!(second["upkeep"]["forgotten"], 1, "{second}");
+    assert!(second["upkeep"]["drilled_files"].as_u64().unwrap() > 0, "{second}");
+    let left = desk.place.json(&["snapshots"]);
+    assert_eq!(left["snapshots"].as_array().unwrap().len(), 1, "{left}");
+    assert_eq!(left["snapshots"][0]["id"], second["phones"][0]["snapshot"]);
+    assert_eq!(desk.status(0)["last_drill"]["ok"], true);
+}
+
+#[test]
+fn an_agent_that_goes_on_notices_a_phone_that_is_plugged_in_and_tells_what_to_do_on_it() {
+    let passcode = Passcode::EnterAfter(Duration::from_millis(500));
+    let desk = Desk::new(Config { passcode, ..Config::default() }, "[agent]\ndue_after = \"1 second\"\n");
+    desk.place.done(&["backup", "--no-encrypt"]);
+    desk.phone.pull_cable();
+    let mut agent = desk.place.command(&["agent"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut said = std::io::BufReader::new(agent.stderr.take().unwrap()).lines();
+    assert!(said.next().unwrap().unwrap().contains("looking for phones"));
+    desk.phone.plug_cable();
+    let lines: Vec<String> = said.map_while(Result::ok).take(2).collect();
+    assert_eq!(lines, ["backing up Robin’s iPhone", "Enter the passcode on Robin’s iPhone now."]);
+    while desk.told().is_empty() {
+        assert!(agent.try_wait().unwrap().is_none(), "it goes on");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert!(desk.told()[0].starts_with("success of Robin’s iPhone"), "{:?}", desk.told());
 }

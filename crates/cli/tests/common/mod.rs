@@ -63,8 +63,12 @@ impl Place {
         output.stdout
     }
 
-    /// Nobody is at the terminal, and nothing of this computer shows through.
     fn output(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Nobody is at the terminal, and nothing of this computer shows through.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_russet"));
         command.args(arguments).stdin(Stdio::null()).current_dir(self.folder.path());
         for variable in ["RUSSET_KEY_FILE", "RUSSET_STATE"] {
@@ -87,7 +91,7 @@ impl Place {
                 false => command.env(name, value),
             };
         }
-        command.output().unwrap()
+        command
     }
 
     /// Runs the program and wants it to end well.

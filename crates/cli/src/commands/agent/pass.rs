@@ -252,6 +252,8 @@ impl<'a> Pass<'a> {
                 entry.known = newest_of(repository, &who.udid).is_ok_and(|newest| newest.is_some());
                 entry.asked = Some(now);
             }
+            // Where there is no repository, it knows nobody.
+            Err(failure) if failure.code == Code::Repository => {}
             Err(failure) => {
                 self.session.out.warn(format!("whether the repository knows {} cannot be said: {}", who.udid, failure.message))
             }
