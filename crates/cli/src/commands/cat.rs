@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::text::timestamp;
 use crate::wanted::Which;
 
-/// Writes one file of a snapshot to stdout, decrypted; with --json it is described instead
+/// Writes one file of a snapshot that is kept to stdout, decrypted; with --json it is described instead
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  russet cat 2026-03 HomeDomain/Library/SMS/sms.db > sms.db\n  russet cat latest notes/today.txt"

@@ -14,7 +14,7 @@ use crate::wanted::{Device, entries, find};
 /// Files that are shown; `--all` shows them all.
 const SHOWN: usize = 40;
 
-/// Shows what changed between two snapshots: which apps grew, shrank, came and went, then which files
+/// Shows what changed between two snapshots that are kept: which apps grew, shrank, came and went, then which files
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  russet diff 2026-10 latest\n  russet diff yesterday latest --device \"Anna's iPhone\" --all")]
 pub(crate) struct Args {

@@ -21,7 +21,7 @@ const EXAMPLES: usize = 5;
 /// The scope of the vault under which the last drill of each device is written down.
 pub(crate) const SCOPE: &str = "drills";
 
-/// Rehearses the restore of a random part of the newest snapshots, and writes down when that was
+/// Rehearses the restore of a random part of the newest snapshots that are kept, and writes down when that was
 ///
 /// As a restore would, it opens the phone's keybag with the password in the repository, makes files again bit for bit as the phone
 /// stored them, opens them with the keys that the manifest holds, and checks the databases: messages, contacts and the like first.

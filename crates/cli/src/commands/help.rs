@@ -6,7 +6,7 @@ use crate::overview;
 use crate::report::{Code, Failure, Result};
 use crate::session::Session;
 
-/// Says what there is, what a command does, or what exit codes mean
+/// Says what there is, what a command does and keeps, or what exit codes mean
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  russet help backup\n  russet help exit-codes")]
 pub(crate) struct Args {
