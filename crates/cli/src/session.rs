@@ -234,6 +234,11 @@ impl Session {
         source
     }
 
+    /// Where a key that only adds keeps what it must remember.
+    pub(crate) fn write_only_state(&self) -> Option<PathBuf> {
+        self.options.state.clone().or_else(places::write_only)
+    }
+
     /// The key file that opens the repository, if one does.
     fn key_file(&self) -> Result<Option<KeyFile>> {
         let Options { key_file, password_file, password_command, .. } = &self.options;
@@ -271,7 +276,7 @@ impl Session {
     fn open_store(&self, store: Arc<dyn Store>, source: &Source, meter: &Meter) -> Result<Repository> {
         let cache = places::cache();
         if let Some(file) = self.key_file()? {
-            let state = self.options.state.clone().or_else(places::write_only);
+            let state = self.write_only_state();
             let repository = Repository::open_with_key_file(store, &file, cache.as_deref(), state.as_deref())?;
             if !repository.remembers() {
                 let place = state.map_or_else(|| "there is none".to_owned(), |state| state.display().to_string());

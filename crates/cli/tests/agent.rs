@@ -89,6 +89,26 @@ fn a_known_phone_is_backed_up_when_it_is_due_and_not_again_and_status_says_so() 
     assert_eq!(status["last_failure"], Value::Null, "{status}");
 }
 
+#[test]
+fn a_machine_with_a_key_that_only_adds_backs_a_phone_up_by_itself_and_says_how_it_stands() {
+    let mut desk = Desk::new(Config::default(), "[agent]\ndue_after = \"0 seconds\"\n");
+    desk.place.done(&["backup", "--no-encrypt"]);
+    desk.place.done(&["key", "add", "--write-only", "--to", "box.key"]);
+    let text = config(&desk).replace("password_file = \"secret\"", "key_file = \"box.key\"");
+    desk.place.write("config.toml", text);
+    desk.place.set("RUSSET_PASSWORD", "");
+    for day in 1..3 {
+        desk.phone.a_day_passes().unwrap();
+        let passed = desk.look(0);
+        assert_eq!(passed["phones"][0]["outcome"], "good", "{passed}");
+        assert_eq!(passed["upkeep"], Value::Null, "whoever has the password looks after the repository: {passed}");
+        let status = desk.status(0);
+        assert_eq!(status["last_snapshot"], passed["phones"][0]["snapshot"], "day {day}: {status}");
+    }
+    desk.place.set("RUSSET_PASSWORD", PASSWORD);
+    assert_eq!(desk.place.json(&["verify", "--read-data"])["snapshots"], 3);
+}
+
 /// The configuration of a desk.
 fn config(desk: &Desk) -> String {
     std::fs::read_to_string(desk.place.path("config.toml")).unwrap()

@@ -97,8 +97,9 @@ pub(super) fn unattended(phone: &Phone, repository: &Repository, session: &Sessi
 }
 
 fn request(session: &Session) -> Request<'static> {
-    // The repository and the cache change while they are read, and backing them up would never end.
-    let exclude = session.place().into_iter().chain(places::cache()).filter_map(|path| path.canonicalize().ok());
+    // The repository, the cache and what a key that only adds remembers change while they are read, and backing them up would never end.
+    let exclude = session.place().into_iter().chain(places::cache()).chain(session.write_only_state());
+    let exclude = exclude.filter_map(|path| path.canonicalize().ok());
     Request { exclude: exclude.collect(), ..session.request() }
 }
 

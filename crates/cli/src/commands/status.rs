@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use russet_agent::due::Due;
 use russet_agent::journal::{End, Entry, Run};
+use russet_repository::format::slot::Rights;
 use russet_repository::{Repository, SnapshotEntry};
 use russet_vfs::snapshots::subject;
 use serde_json::{Value, json};
@@ -93,9 +94,13 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
 
 fn open(session: &Session) -> Result<(Repository, Vec<SnapshotEntry>)> {
     let meter = Meter::new(&session.out);
-    let repository = session.open(&meter)?;
+    let repository = session.open_to_add(&meter)?;
     meter.end();
-    let snapshots = entries(&repository, &session.out)?;
+    // A key that only adds knows what it took last itself.
+    let snapshots = match repository.rights() {
+        Rights::Full => entries(&repository, &session.out)?,
+        Rights::BackupOnly => repository.parents()?,
+    };
     Ok((repository, snapshots))
 }
 
