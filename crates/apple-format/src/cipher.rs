@@ -47,6 +47,11 @@ impl Decryptor {
         Decryptor(cbc::Decryptor::new(key.expose().into(), &Array::default()))
     }
 
+    /// Goes on in a file, given the stored block before the piece that comes next.
+    pub fn after(key: &FileKey, previous: &[u8; BLOCK]) -> Decryptor {
+        Decryptor(cbc::Decryptor::new(key.expose().into(), previous.into()))
+    }
+
     /// Decrypts the next piece where it lies. Its length must be a multiple of 16.
     pub fn decrypt(&mut self, piece: &mut [u8]) -> Result<()> {
         self.0.decrypt_blocks(whole_blocks(piece)?);
@@ -62,6 +67,11 @@ impl Encryptor {
     /// Starts a file.
     pub fn new(key: &FileKey) -> Encryptor {
         Encryptor(cbc::Encryptor::new(key.expose().into(), &Array::default()))
+    }
+
+    /// Goes on in a file, given the stored block before the piece that comes next.
+    pub fn after(key: &FileKey, previous: &[u8; BLOCK]) -> Encryptor {
+        Encryptor(cbc::Encryptor::new(key.expose().into(), previous.into()))
     }
 
     /// Encrypts the next piece where it lies. Its length must be a multiple of 16.
@@ -195,6 +205,15 @@ mod tests {
             encryptor.encrypt(&mut stored[at..]).unwrap();
             stored.extend(encryptor.finish(tail).unwrap());
             prop_assert_eq!(&stored, &encrypt_all(&key(), &plain));
+
+            if let Some(previous) = stored[..at].last_chunk() {
+                let mut rest = body[at..].to_vec();
+                let mut encryptor = Encryptor::after(&key(), previous);
+                encryptor.encrypt(&mut rest).unwrap();
+                prop_assert_eq!(&rest, &stored[at..whole]);
+                Decryptor::after(&key(), previous).decrypt(&mut rest).unwrap();
+                prop_assert_eq!(&rest, &body[at..]);
+            }
 
             let last = *stored.last_chunk::<BLOCK>().unwrap();
             let previous = stored[..stored.len() - BLOCK].last_chunk().copied().unwrap_or_default();

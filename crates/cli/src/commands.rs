@@ -19,6 +19,8 @@ mod info;
 mod key;
 mod ls;
 mod manpages;
+#[cfg(unix)]
+mod mount;
 mod pair;
 mod pin;
 mod repair;
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     Diff(diff::Args),
     Cat(cat::Args),
     Extract(extract::Args),
+    #[cfg(unix)]
+    Mount(mount::Args),
     Restore(restore::Args),
     Verify(verify::Args),
     Drill(drill::Args),
@@ -89,6 +93,8 @@ impl Command {
             Command::Diff(args) => diff::run(&args, session),
             Command::Cat(args) => cat::run(&args, session),
             Command::Extract(args) => extract::run(&args, session),
+            #[cfg(unix)]
+            Command::Mount(args) => mount::run(&args, session),
             Command::Restore(args) => restore::run(&args, session),
             Command::Verify(args) => verify::run(&args, session),
             Command::Drill(args) => drill::run(&args, session),

@@ -13,6 +13,8 @@ mod phones;
 mod places;
 mod runs;
 mod secrets;
+#[cfg(unix)]
+mod signals;
 mod strength;
 mod wanted;
 

@@ -3,6 +3,8 @@
 //! Errors of the libraries get their hint here, at the edge, because only here is it known what can be typed next.
 
 mod device;
+#[cfg(unix)]
+mod mount;
 
 use russet_agent::config::ConfigError;
 use russet_backup::BackupError;

@@ -76,6 +76,15 @@ pub(crate) fn date(unix: i64) -> String {
     }
 }
 
+/// `2026-11-23T21:31:00`, on this computer's clock, for the names of folders.
+#[cfg(unix)]
+pub(crate) fn local_time(unix: i64) -> String {
+    match Timestamp::from_second(unix) {
+        Ok(time) => time.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S").to_string(),
+        Err(_) => unix.to_string(),
+    }
+}
+
 /// `2026-11-23T20:31:00Z`, for machines.
 pub(crate) fn timestamp(unix: i64) -> Option<String> {
     Timestamp::from_second(unix).ok().map(|time| time.to_string())

@@ -101,5 +101,12 @@ pub enum RepositoryError {
     },
 }
 
+impl RepositoryError {
+    /// Whether something is not where the index says: a newer index may know better, since packs are packed anew now and then.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, RepositoryError::MissingChunk { .. } | RepositoryError::Store(StoreError::NotFound { .. }))
+    }
+}
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, RepositoryError>;

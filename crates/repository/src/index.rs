@@ -167,6 +167,11 @@ impl Index {
         self.packs
     }
 
+    /// Number of segments.
+    pub(crate) fn segments(&self) -> u32 {
+        self.segments as u32
+    }
+
     /// Bytes of memory or page cache that the table takes.
     pub fn memory(&self) -> usize {
         self.bytes().len()

@@ -27,6 +27,7 @@ pub use index::Index;
 
 mod reader;
 pub use reader::{ContentReader, Reader};
+mod segments;
 mod walk;
 pub use walk::{Found, find, walk, walk_on};
 

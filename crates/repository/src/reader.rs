@@ -1,59 +1,37 @@
 //! Contents come back: find the chunk, open the frames, unpack the segment, and check the chunk against its name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use russet_format::Kind;
 use russet_format::id::ChunkId;
 use russet_format::key::Keys;
-use russet_format::pack::{ChunkKind, check_chunk, unpack_segment};
+use russet_format::pack::{ChunkKind, Codec, check_chunk, unpack_segment};
 use russet_format::seal::{Header, Opener, TAG};
 use russet_format::tree::{Content, Node, decode_list, decode_nodes};
 use russet_store::Store;
 
 use crate::draft::leaf_kind;
-use crate::index::{Index, SegmentInfo};
+use crate::index::{Index, Location, SegmentInfo};
 use crate::names;
 use crate::repo::damaged;
+use crate::segments::{Key, Segment, Segments};
 use crate::{RepositoryError, Result};
 
-/// Unpacked segments that are kept at hand.
-const CACHE_BYTES: usize = 64 << 20;
+/// Segments that are unpacked ahead at one time.
+const MOST_AHEAD: usize = 16;
+/// Segments after one that is read that are unpacked ahead.
+const FOLLOWING: u32 = 4;
+/// Segments that count as read a moment ago.
+const RECENT: usize = 8;
 
 struct PackHandle {
     opener: Opener,
     header_len: u64,
     frame_len: u64,
-}
-
-#[derive(Default)]
-struct SegmentCache {
-    segments: HashMap<u32, (Arc<Vec<u8>>, u64)>,
-    bytes: usize,
-    clock: u64,
-}
-
-impl SegmentCache {
-    fn get(&mut self, number: u32) -> Option<Arc<Vec<u8>>> {
-        self.clock += 1;
-        let (segment, used) = self.segments.get_mut(&number)?;
-        *used = self.clock;
-        Some(segment.clone())
-    }
-
-    fn put(&mut self, number: u32, segment: &Arc<Vec<u8>>) {
-        self.bytes += segment.len();
-        if let Some((old, _)) = self.segments.insert(number, (segment.clone(), self.clock)) {
-            self.bytes -= old.len();
-        }
-        while self.bytes > CACHE_BYTES && self.segments.len() > 1 {
-            let oldest = self.segments.iter().min_by_key(|(_, (_, used))| *used).map(|(&number, _)| number);
-            if let Some((old, _)) = oldest.and_then(|number| self.segments.remove(&number)) {
-                self.bytes -= old.len();
-            }
-        }
-    }
 }
 
 /// Reads contents. Shared by any number of threads.
@@ -62,9 +40,13 @@ pub struct Reader {
     keys: Arc<Keys>,
     index: Arc<Index>,
     packs: Mutex<HashMap<u32, Arc<PackHandle>>>,
-    cache: Mutex<SegmentCache>,
     /// Where a key that only adds has some of the chunks at hand.
     near: Option<Arc<Reader>>,
+    segments: Arc<Segments>,
+    /// Segments that are being unpacked ahead.
+    ahead: AtomicUsize,
+    /// Segments that were read last.
+    recent: Mutex<VecDeque<u32>>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -75,19 +57,33 @@ impl std::fmt::Debug for Reader {
 
 /// A chunk inside its segment.
 pub(crate) struct Chunk {
-    segment: Arc<Vec<u8>>,
+    segment: Arc<Segment>,
     range: std::ops::Range<usize>,
 }
 
 impl Chunk {
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.segment[self.range.clone()]
+        &self.segment.bytes[self.range.clone()]
     }
 }
 
 impl Reader {
     pub(crate) fn new(store: Arc<dyn Store>, keys: Arc<Keys>, index: Arc<Index>) -> Reader {
-        Reader { store, keys, index, packs: Mutex::default(), cache: Mutex::default(), near: None }
+        Reader {
+            store,
+            keys,
+            index,
+            packs: Mutex::default(),
+            segments: Arc::default(),
+            ahead: AtomicUsize::new(0),
+            recent: Mutex::default(),
+            near: None,
+        }
+    }
+
+    /// The same, but what is unpacked is shared with others.
+    pub(crate) fn sharing(self, segments: Arc<Segments>) -> Reader {
+        Reader { segments, ..self }
     }
 
     /// The same, but chunks are looked for in another place first.
@@ -99,6 +95,10 @@ impl Reader {
         &self.index
     }
 
+    fn locate(&self, id: &ChunkId) -> Result<Location> {
+        self.index.find(id).ok_or_else(|| RepositoryError::MissingChunk { id: id.hex() })
+    }
+
     pub(crate) fn chunk(&self, kind: ChunkKind, id: &ChunkId) -> Result<Chunk> {
         if let Some(near) = &self.near
             && near.index.find(id).is_some()
@@ -106,30 +106,36 @@ impl Reader {
         {
             return Ok(chunk);
         }
-        let at = self.index.find(id).ok_or_else(|| RepositoryError::MissingChunk { id: id.hex() })?;
+        let at = self.locate(id)?;
         let segment = self.segment(at.segment)?;
         let range = at.offset as usize..at.offset as usize + at.len as usize;
-        let plain = segment.get(range.clone()).ok_or_else(|| RepositoryError::MissingChunk { id: id.hex() })?;
-        check_chunk(&self.keys.writing, kind, *id, plain).map_err(|source| {
-            let pack = self.index.pack(self.index.segment(at.segment).pack as usize);
-            damaged(&names::file(names::PACKS, pack.name), source)
+        let plain = segment.bytes.get(range.clone()).ok_or_else(|| RepositoryError::MissingChunk { id: id.hex() })?;
+        segment.check(at.offset, kind, *id, || {
+            check_chunk(&self.keys.writing, kind, *id, plain).map_err(|source| {
+                let pack = self.index.pack(self.index.segment(at.segment).pack as usize);
+                damaged(&names::file(names::PACKS, pack.name), source)
+            })
         })?;
         Ok(Chunk { segment, range })
     }
 
-    fn segment(&self, number: u32) -> Result<Arc<Vec<u8>>> {
-        let cache = || self.cache.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(segment) = cache().get(number) {
-            return Ok(segment);
-        }
+    fn segment_key(&self, info: &SegmentInfo) -> Key {
+        Key { pack: self.index.pack(info.pack as usize).name, offset: info.offset }
+    }
+
+    fn segment(&self, number: u32) -> Result<Arc<Segment>> {
         let info = self.index.segment(number);
-        let pack = self.index.pack(info.pack as usize);
-        let name = names::file(names::PACKS, pack.name);
-        let stored = self.stored_segment(&info)?;
-        let raw = unpack_segment(info.codec(), &stored, info.raw_len).map_err(|source| damaged(&name, source))?;
-        let segment = Arc::new(raw);
-        cache().put(number, &segment);
-        Ok(segment)
+        let key = self.segment_key(&info);
+        self.segments.get(key, info.raw_len as usize, || {
+            let stored = self.stored_segment(&info)?;
+            // What was not compressed is there already.
+            let raw = match info.codec() {
+                Codec::Stored if stored.len() == info.raw_len as usize => stored,
+                codec => unpack_segment(codec, &stored, info.raw_len)
+                    .map_err(|source| damaged(&names::file(names::PACKS, key.pack), source))?,
+            };
+            Ok(Segment::new(raw))
+        })
     }
 
     /// Opens just the frames that a segment touches.
@@ -183,6 +189,15 @@ impl Reader {
     /// Reads a list of chunks.
     pub(crate) fn list(&self, id: &ChunkId) -> Result<Vec<(ChunkId, u64)>> {
         Ok(decode_list(self.chunk(ChunkKind::Tree, id)?.bytes())?)
+    }
+
+    /// Reads a list of chunks that must cover this length.
+    fn list_of(&self, id: &ChunkId, len: u64) -> Result<Vec<(ChunkId, u64)>> {
+        let entries = self.list(id)?;
+        match entries.iter().map(|&(_, len)| len).fold(0, u64::saturating_add) == len {
+            true => Ok(entries),
+            false => Err(RepositoryError::Tree { why: format!("list {id} covers another length than it should") }),
+        }
     }
 
     /// Reads the nodes of a directory.
@@ -240,6 +255,120 @@ impl Reader {
         ContentReader::new(self, content, false)
     }
 
+    /// Fills `out` with a file's content from an offset on. Less is filled only where the content ends.
+    pub fn read_at(self: &Arc<Self>, content: &Content, offset: u64, out: &mut [u8]) -> Result<usize> {
+        let range = offset..offset.saturating_add(out.len() as u64).min(content.size());
+        let mut filled = 0;
+        let mut last = None;
+        self.visit_range(&content.entries, content.depth, 0, &range, &mut |start, id, len| {
+            let chunk = self.chunk(ChunkKind::Data, &id)?;
+            if chunk.bytes().len() as u64 != len {
+                return Err(RepositoryError::Tree { why: format!("chunk {id} has another length than its list says") });
+            }
+            let bytes = &chunk.bytes()[range.start.saturating_sub(start) as usize..(range.end - start).min(len) as usize];
+            out[filled..filled + bytes.len()].copy_from_slice(bytes);
+            filled += bytes.len();
+            last = Some(id);
+            Ok(())
+        })?;
+        if let Some(last) = last {
+            self.follow(self.locate(&last)?.segment);
+        }
+        Ok(filled)
+    }
+
+    /// Small files that are read one after the other were mostly stored one after the other, though segments of several kinds of content
+    /// take turns in a pack: whoever comes a few segments further has those that come next unpacked.
+    fn follow(self: &Arc<Self>, number: u32) {
+        let mut recent = self.recent.lock().unwrap_or_else(|e| e.into_inner());
+        if recent.contains(&number) {
+            return;
+        }
+        let comes_along = recent.iter().any(|&before| before < number && number - before <= FOLLOWING);
+        if recent.len() == RECENT {
+            recent.pop_front();
+        }
+        recent.push_back(number);
+        drop(recent);
+        let following = (number + 1..=number + FOLLOWING).take_while(|&next| comes_along && next < self.index.segments());
+        let pack = self.index.segment(number).pack;
+        for next in following.filter(|&next| self.index.segment(next).pack == pack) {
+            self.unpack_ahead(next, Vec::new());
+        }
+    }
+
+    /// Has other cores unpack what [`Reader::read_at`] will want of this range, and says how far they will come: they may have
+    /// enough to do already. What cannot be read is found out when it is wanted.
+    pub fn read_ahead(self: &Arc<Self>, content: &Content, range: Range<u64>) -> u64 {
+        let mut wanted: Vec<(u32, u64, Vec<ChunkId>)> = Vec::new();
+        let looked = self.visit_range(&content.entries, content.depth, 0, &range, &mut |start, id, len| {
+            let (segment, end) = (self.locate(&id)?.segment, start + len);
+            match wanted.last_mut() {
+                Some(last) if last.0 == segment => (last.1, _) = (end, last.2.push(id)),
+                _ => wanted.push((segment, end, vec![id])),
+            }
+            Ok(())
+        });
+        if looked.is_err() {
+            return range.end;
+        }
+        let mut reached = range.start;
+        for (segment, end, chunks) in wanted {
+            if !self.unpack_ahead(segment, chunks) {
+                break;
+            }
+            reached = end.max(reached);
+        }
+        reached
+    }
+
+    /// Has the thread pool unpack a segment, unless it is here, and check the chunks of it that will be wanted. False if the pool has
+    /// enough to do.
+    fn unpack_ahead(self: &Arc<Self>, segment: u32, chunks: Vec<ChunkId>) -> bool {
+        if self.segments.has(self.segment_key(&self.index.segment(segment))) {
+            return true;
+        }
+        if self.ahead.fetch_add(1, Ordering::Relaxed) >= MOST_AHEAD {
+            self.ahead.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        let reader = self.clone();
+        rayon::spawn(move || {
+            // An error here is one that whoever comes here gets himself.
+            let segment = reader.segment(segment);
+            segment
+                .and_then(|_| chunks.iter().try_for_each(|id| reader.chunk(ChunkKind::Data, id).map(drop)))
+                .unwrap_or_default();
+            reader.ahead.fetch_sub(1, Ordering::Relaxed);
+        });
+        true
+    }
+
+    /// Visits the chunks of a file's content that touch a range, each with where in the content it begins.
+    fn visit_range(
+        &self,
+        entries: &[(ChunkId, u64)],
+        depth: u8,
+        mut start: u64,
+        range: &Range<u64>,
+        visit: &mut dyn FnMut(u64, ChunkId, u64) -> Result<()>,
+    ) -> Result<()> {
+        for &(id, len) in entries {
+            let end = start.saturating_add(len);
+            if start >= range.end {
+                break;
+            }
+            if end > range.start {
+                match depth {
+                    0 => visit(start, id, len)?,
+                    _ => self.visit_range(&self.list_of(&id, len)?, depth - 1, start, range, visit)?,
+                }
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
     /// Names every chunk of a content without reading the chunks themselves; `lists` are named too.
     pub fn chunk_ids(&self, content: &Content, directory: bool, visit: &mut dyn FnMut(ChunkKind, ChunkId, u64)) -> Result<()> {
         self.visit_ids(&content.entries, content.depth, leaf_kind(directory), visit)
@@ -295,11 +424,7 @@ impl<'a> ContentReader<'a> {
             };
             *next += 1;
             if level <= usize::from(self.root.depth) {
-                let entries = self.reader.list(&id)?;
-                if entries.iter().map(|&(_, len)| len).fold(0, u64::saturating_add) != len {
-                    return Err(RepositoryError::Tree { why: format!("list {id} covers another length than it should") });
-                }
-                self.stack.push((entries, 0));
+                self.stack.push((self.reader.list_of(&id, len)?, 0));
                 continue;
             }
             let chunk = self.reader.chunk(leaf_kind(self.directory), &id)?;

@@ -22,6 +22,7 @@ use crate::index::{Index, IndexCache};
 use crate::names;
 use crate::packer::open_directory;
 use crate::reader::Reader;
+use crate::segments::Segments;
 use crate::shadow::Shadow;
 use crate::{RepositoryError, Result};
 
@@ -74,6 +75,7 @@ pub struct Repository {
     pub(crate) slot: FileName,
     pub(crate) cache: Option<IndexCache>,
     index: Mutex<Option<Arc<Index>>>,
+    segments: Arc<Segments>,
     /// What a key that only adds keeps at hand.
     pub(crate) shadow: Option<Arc<Shadow>>,
 }
@@ -126,7 +128,7 @@ impl Repository {
     ) -> Repository {
         let keys = Arc::new(secrets.keys(config.id));
         let cache = cache.map(|folder| IndexCache::new(folder, &keys));
-        Repository { store, keys, secrets, config, slot, cache, index: Mutex::new(None), shadow: None }
+        Repository { store, keys, secrets, config, slot, cache, index: Mutex::new(None), segments: Arc::default(), shadow: None }
     }
 
     /// Its random id.
@@ -179,16 +181,16 @@ impl Repository {
         Draft::start(self.store.clone(), self.keys.clone(), Arc::new(reader), None)
     }
 
-    /// Reads contents.
+    /// Reads contents. What readers of one repository have unpacked they share.
     pub fn reader(&self) -> Result<Arc<Reader>> {
-        let reader = Reader::new(self.store.clone(), self.keys.clone(), self.index()?);
+        let reader = Reader::new(self.store.clone(), self.keys.clone(), self.index()?).sharing(self.segments.clone());
         // Without what is at hand everything is read again, which is no reason to stop.
         let near = self.shadow.as_ref().and_then(|shadow| shadow.reader().ok());
         Ok(Arc::new(reader.with_near(near)))
     }
 
-    /// Reads the index anew when it is asked for next.
-    pub(crate) fn forget_index(&self) {
+    /// Forgets the index, so that the next reader knows what others have written and moved since.
+    pub fn forget_index(&self) {
         *self.index_slot() = None;
         if let Some(shadow) = &self.shadow {
             shadow.forget_index();
@@ -341,6 +343,13 @@ impl Repository {
         let file = names::file(names::SNAPSHOTS, name);
         self.store.remove(&file)?;
         Ok(self.store.remove(&names::mirror(&file))?)
+    }
+
+    /// The names of all snapshots, ascending. Nothing is opened, so it is a cheap way to see whether any came or went.
+    pub fn snapshot_names(&self) -> Result<Vec<FileName>> {
+        let mut names: Vec<_> = self.store.list(names::SNAPSHOTS)?.iter().filter_map(|(name, _)| names::hash_of(name)).collect();
+        names.sort();
+        Ok(names)
     }
 
     /// The snapshots that a new one can be compared with, oldest first: all of them, or what a key that only adds has at hand.

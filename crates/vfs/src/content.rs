@@ -10,7 +10,7 @@ use russet_repository::format::tree::{Content, Layer, Node, NodeKind};
 
 use crate::Result;
 
-fn content_of(node: &Node) -> Content {
+pub(crate) fn content_of(node: &Node) -> Content {
     match &node.kind {
         NodeKind::File(content) => content.clone(),
         _ => Content::default(),
@@ -29,7 +29,7 @@ pub(crate) fn plain<'a>(reader: &'a Reader, node: &Node, claimed: Option<u64>) -
 }
 
 /// How much of a file that would not come back bit-exact is its plaintext.
-fn locked_len(reader: &Reader, content: &Content, key: &FileKey, claimed: Option<u64>) -> Result<u64> {
+pub(crate) fn locked_len(reader: &Reader, content: &Content, key: &FileKey, claimed: Option<u64>) -> Result<u64> {
     let size = content.size();
     let whole = size - size % BLOCK as u64;
     if whole == 0 {

@@ -29,6 +29,9 @@ pub enum VfsError {
     /// The snapshot is of another kind than was asked for.
     #[error("this snapshot is not an Apple backup")]
     NotApple,
+    /// A file that was encrypted again is not the one that the phone stored.
+    #[error("it is not bit for bit what the phone stored")]
+    NotAsItCame,
     /// The phone's password is not in the vault.
     #[error("the keys of the phone's backup are not in this repository")]
     NoClassKeys,

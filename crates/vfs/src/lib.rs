@@ -13,6 +13,10 @@ mod view;
 pub use view::{Entry, EntryKind, Item, Usage, View};
 mod content;
 pub use content::{stored_and_checked, stored_len};
+mod file;
+pub use file::File;
+mod apps;
+pub use apps::{AppFolder, app_folders};
 mod coverage;
 pub use coverage::{Absent, Coverage, Present};
 

@@ -7,7 +7,7 @@
 //! Which names clash is for the disk to say, since only it knows how it folds case and accents: each file is made under a temporary
 //! name and renamed to its own, never onto something that this run has made.
 
-mod name;
+pub mod name;
 
 mod place;
 

@@ -20,7 +20,7 @@ use russet_repository::format::tree::{Layer, Node, NodeKind};
 use russet_repository::{Found, Reader, find, walk_on};
 
 use crate::apple_backup::{app_names, manifest_plist};
-use crate::{Result, VfsError, content};
+use crate::{File, Result, VfsError, content};
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,6 +187,22 @@ impl View {
     pub fn read(&self, item: &Item) -> Result<Box<dyn Read + '_>> {
         match &item.node {
             Some(node) => Ok(content::plain(&self.reader, node, item.claimed)?.0),
+            None => Err(VfsError::NoPath { path: item.shown() }),
+        }
+    }
+
+    /// Opens a file for whoever reads here and there in it.
+    pub fn open_file(&self, item: &Item) -> Result<File> {
+        match &item.node {
+            Some(node) => File::plain(self.reader.clone(), node, item.claimed),
+            None => Err(VfsError::NoPath { path: item.shown() }),
+        }
+    }
+
+    /// Opens a file as the phone stored it, of a view of the snapshot as it was stored.
+    pub fn open_stored(&self, item: &Item) -> Result<File> {
+        match &item.node {
+            Some(node) => Ok(File::stored(self.reader.clone(), node)),
             None => Err(VfsError::NoPath { path: item.shown() }),
         }
     }

@@ -141,16 +141,18 @@ impl Ran {
     }
 }
 
-/// Every file below a folder: path, and bytes.
+/// Every file and link below a folder: path, and bytes or target.
 pub fn files_in(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(next).unwrap() {
             let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false => files.push((path.strip_prefix(folder).unwrap().to_owned(), fs::read(&path).unwrap())),
+            let name = path.strip_prefix(folder).unwrap().to_owned();
+            match fs::read_link(&path) {
+                Ok(target) => files.push((name, target.into_os_string().into_encoded_bytes())),
+                Err(_) if path.is_dir() => folders.push(path),
+                Err(_) => files.push((name, fs::read(&path).unwrap())),
             }
         }
     }

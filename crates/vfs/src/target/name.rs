@@ -1,8 +1,8 @@
 //! Names that a disk can hold, made of bytes that could be anything.
 
 /// How names are made.
-#[derive(Debug)]
-pub(super) struct Names {
+#[derive(Debug, Clone, Copy)]
+pub struct Names {
     /// Only names that every system can hold.
     pub portable: bool,
     /// The longest name of this disk, in bytes.
@@ -14,7 +14,7 @@ const MOST_CLASHES: u32 = 10_000;
 
 impl Names {
     /// The names that a component may get, best first. Each is one name inside a folder, whatever the component is.
-    pub(super) fn candidates(&self, wanted: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
+    pub fn candidates(&self, wanted: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
         let plain = if self.portable { portable(wanted) } else { contained(wanted) };
         let first = shortened(&plain, self.longest);
         // For a disk that refuses what others hold.
