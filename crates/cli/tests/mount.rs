@@ -1,6 +1,6 @@
 //! A repository is mounted for real, looked at from outside, and ended in every way. Where FUSE is not to be had, this is said and skipped.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
 
