@@ -1,4 +1,6 @@
-//! `russet key`: the passwords and recovery keys that open the repository.
+//! `russet key`: the passwords, recovery keys and key files that open the repository.
+
+mod rotate;
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +8,7 @@ use russet_repository::format::id::FileName;
 use russet_repository::format::key_file::KeyFile;
 use russet_repository::format::recovery::RecoveryKey;
 use russet_repository::format::slot::{Rights, SlotKind};
-use russet_repository::{KdfChoice, Repository, RepositoryError, Resealed, SlotEntry};
+use russet_repository::{KdfChoice, Repository, RepositoryError, SlotEntry};
 use serde_json::{Value, json};
 
 use crate::paper::{self, Page};
@@ -14,7 +16,7 @@ use crate::progress::Meter;
 use crate::report::{Code, Failure, Result};
 use crate::secrets::Source;
 use crate::session::{Kdf, Session, slot_word};
-use crate::text::{Table, date, plural, short, size, timestamp};
+use crate::text::{Table, date, short, timestamp};
 use crate::{private, terminal};
 
 /// Lists, adds, changes and removes the keys of the repository; every snapshot is kept
@@ -67,7 +69,7 @@ enum Verb {
         #[command(flatten)]
         new: NewPassword,
     },
-    /// Draws new master secrets, so that who knows the old ones cannot read what comes from now on
+    /// Draws new master secrets, so that the old ones do not open what comes from now on; all snapshots are kept
     ///
     /// All keys but one are removed, because their passwords are not known here: recovery keys and key files have to be made again.
     /// Ids of chunks stay, so nothing is stored twice. What is there stays readable with the old secrets, for whoever has them and gets
@@ -83,7 +85,7 @@ enum Verb {
         #[command(flatten)]
         new: NewPassword,
     },
-    /// Seals again, under the newest secrets, what is still sealed under older ones
+    /// Seals what is under older secrets again, under the newest; all snapshots are kept
     ///
     /// It goes on where one that was killed ended. No other russet may be at work on the repository meanwhile. Ids of snapshots change.
     #[command(after_help = "Example:\n  russet key reseal")]
@@ -156,14 +158,8 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<Code> {
         Verb::Add { label, new, .. } => add(&repository, session, label.as_deref().unwrap_or("password"), &new)?,
         Verb::Remove { key } => remove(&repository, session, &key)?,
         Verb::Change { new } => change(&repository, session, &new)?,
-        Verb::Rotate { reseal, yes, new } => rotate(&mut repository, session, &meter, reseal, yes, &new)?,
-        Verb::Reseal => {
-            let resealed = repository.reseal(&meter);
-            meter.end();
-            let resealed = resealed?;
-            say_resealed(session, &resealed)?;
-            session.out.object(&json!({ "resealed": resealed_json(&resealed) }))?;
-        }
+        Verb::Rotate { reseal, yes, new } => rotate::run(&mut repository, session, &meter, reseal, yes, &new)?,
+        Verb::Reseal => rotate::reseal(&repository, session, &meter)?,
         Verb::Recovery { qr, to, replace, kdf } => recovery(&repository, session, qr, to.as_deref(), replace, kdf.into())?,
     }
     Ok(Code::Done)
@@ -324,90 +320,6 @@ fn recovery(
         repository.remove_slot(old.name)?;
     }
     Ok(())
-}
-
-fn rotate(
-    repository: &mut Repository,
-    session: &Session,
-    meter: &Meter,
-    reseal: bool,
-    yes: bool,
-    new: &NewPassword,
-) -> Result<()> {
-    let slots = repository.slots()?.entries;
-    let others: Vec<&str> = slots.iter().filter(|entry| !entry.used).map(|entry| entry.slot.label.as_str()).collect();
-    let goes = match others[..] {
-        [] => "There is no other key to lose.".to_owned(),
-        _ => format!("These keys are removed and have to be made again: {}.", others.join(", ")),
-    };
-    if !yes {
-        if !terminal::is_there() {
-            return Err(Failure::new(Code::Usage, format!("the master secrets change. {goes}"))
-                .hint("--yes says that this is meant, and does not ask"));
-        }
-        session.out.say(format!("New master secrets are drawn. {goes}"));
-        if !terminal::confirm("Rotate the keys?", false)? {
-            session.out.say("Nothing was changed.");
-            return Ok(());
-        }
-    }
-    let label =
-        slots.iter().find(|entry| entry.used && entry.slot.kind == SlotKind::Password).map(|entry| entry.slot.label.as_str());
-    let password = session.new_password(&new.source(), new.weak_password_ok)?;
-    let rotated = repository.rotate(
-        password.as_bytes(),
-        SlotKind::Password,
-        label.unwrap_or("password"),
-        new.kdf.into(),
-        Session::unix_now(),
-    )?;
-    session.out.summary(format!(
-        "rotated: generation {} of the keys, which key {} opens; {} removed",
-        rotated.generation,
-        short(&rotated.slot.hex()),
-        plural(rotated.removed.len() as u64, "key slot")
-    ))?;
-    session.out.say("Make a recovery key and key files again: `russet key recovery`, `russet key add --write-only --to FILE`.");
-    let resealed = match reseal {
-        true => Some(repository.reseal(meter)),
-        false => None,
-    };
-    meter.end();
-    let resealed = resealed.transpose()?;
-    if let Some(resealed) = &resealed {
-        say_resealed(session, resealed)?;
-    }
-    session.out.object(&json!({
-        "generation": rotated.generation,
-        "key": rotated.slot.hex(),
-        "removed": rotated.removed,
-        "resealed": resealed.as_ref().map(resealed_json),
-    }))
-}
-
-fn say_resealed(session: &Session, resealed: &Resealed) -> Result<()> {
-    for file in &resealed.left {
-        session.out.warn(format!("{} stays as it was: {}", file.file, file.why));
-    }
-    session.out.summary(format!(
-        "sealed again: {}, {} ({}), {}, {}",
-        plural(resealed.snapshots, "snapshot"),
-        plural(resealed.packs, "pack"),
-        size(resealed.pack_bytes),
-        plural(resealed.index_files, "index file"),
-        plural(resealed.vault_files, "vault file"),
-    ))
-}
-
-fn resealed_json(resealed: &Resealed) -> Value {
-    json!({
-        "snapshots": resealed.snapshots,
-        "packs": resealed.packs,
-        "pack_bytes": resealed.pack_bytes,
-        "index_files": resealed.index_files,
-        "vault_files": resealed.vault_files,
-        "left": resealed.left.iter().map(|file| json!({ "file": file.file, "why": file.why })).collect::<Vec<_>>(),
-    })
 }
 
 fn check_label(label: &str) -> Result<()> {
