@@ -16,6 +16,7 @@ pub mod notes;
 pub mod photos;
 pub mod safari;
 pub mod voicemail;
+pub mod whatsapp;
 
 // What all kinds are made of.
 pub mod conversation;
@@ -47,6 +48,7 @@ use folder::Report;
 pub const ALL: &[&Kind] = &[
     &photos::KIND,
     &messages::KIND,
+    &whatsapp::KIND,
     &contacts::KIND,
     &calls::KIND,
     &notes::KIND,
