@@ -23,6 +23,7 @@ mod manpages;
 mod mount;
 mod pair;
 mod pin;
+mod prune;
 mod repair;
 mod restore;
 mod schedule;
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Verify(verify::Args),
     Drill(drill::Args),
     Forget(forget::Args),
+    Prune(prune::Args),
     Pin(pin::Args),
     Unpin(pin::UnpinArgs),
     Repair(repair::Args),
@@ -99,6 +101,7 @@ impl Command {
             Command::Verify(args) => verify::run(&args, session),
             Command::Drill(args) => drill::run(&args, session),
             Command::Forget(args) => forget::run(&args, session),
+            Command::Prune(args) => prune::run(&args, session),
             Command::Pin(args) => pin::pin(&args, session),
             Command::Unpin(args) => pin::unpin(&args, session),
             Command::Repair(args) => repair::run(&args, session),

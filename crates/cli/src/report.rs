@@ -185,6 +185,17 @@ fn of_repository(error: &RepositoryError) -> (Code, Option<&'static str>) {
         RepositoryError::Rotten { .. } | RepositoryError::MissingChunk { .. } | RepositoryError::Tree { .. } => {
             (Code::Damage, Some(VERIFY))
         }
+        RepositoryError::LostPack { .. } => (Code::Damage, Some(VERIFY)),
+        RepositoryError::Unreadable { .. } => (
+            Code::Damage,
+            Some(
+                "`russet verify` says what is damaged, and `russet repair` mends what can be mended; then run the same command again",
+            ),
+        ),
+        RepositoryError::Outrun => (
+            Code::Unexpected,
+            Some("run the same command again; it needs a pruning with a longer --grace if a backup takes longer than that"),
+        ),
         RepositoryError::Source(error) => (of_io(error), None),
         RepositoryError::Broken => (
             Code::Disk,

@@ -50,3 +50,23 @@ fn nothing_said_is_never_everything_and_the_last_snapshot_goes_only_if_that_is_s
     assert_eq!((&done["forgotten"], done["left_without_snapshots"].as_array().unwrap().len()), (&true.into(), 1));
     assert!(place.json(&["snapshots"])["snapshots"].as_array().unwrap().is_empty());
 }
+
+#[test]
+fn what_was_forgotten_is_freed_after_the_grace_or_at_once_if_nothing_else_runs() {
+    let place = Place::new();
+    let folder = place.some_files();
+    let from = folder.to_str().unwrap();
+    place.done(&["backup", "--from", from]);
+    std::fs::remove_file(folder.join("picture.jpg")).unwrap();
+    place.done(&["backup", "--from", from]);
+    let forgotten = place.json(&["forget", "--keep-last", "1", "--yes", "--prune"]);
+    let prune = &forgotten["prune"];
+    assert!(prune["condemned"]["bytes"].as_u64().unwrap() > 800_000, "{forgotten}");
+    assert_eq!((&prune["removed"]["packs"], prune["next"].is_string()), (&0.into(), true));
+    let waiting = place.done(&["prune", "--dry-run"]);
+    assert!(waiting.stdout.contains("waiting") && waiting.stdout.contains("may free"), "{waiting:?}");
+    place.run(&["prune", "--grace", "1h"]).failed(2, &["less than a day", "--nothing-else-runs"]);
+    let freed = place.json(&["prune", "--nothing-else-runs"]);
+    assert_eq!(freed["removed"], prune["condemned"]);
+    assert_eq!(place.json(&["verify", "--read-data"])["sound"], true);
+}

@@ -79,6 +79,10 @@ pub fn check(repository: &Repository, snapshots: &[FileName], percent: Option<u8
         opened.entries.into_iter().filter(|e| snapshots.is_empty() || snapshots.contains(&e.name)).collect();
     let reader = Reader::new(repository.store().clone(), repository.keys().clone(), index.into());
     walk_all(&reader, &bad, &chosen, &mut report);
+    // A pack that is gone and that nobody misses was pruned: meanwhile, or by somebody who was killed before he was done.
+    let Report { damaged, touched, .. } = &mut report;
+    let is_missed = |file: &str| !snapshots.is_empty() || touched.iter().any(|touched| touched.why.starts_with(file));
+    damaged.retain(|file| file.why != MISSING || is_missed(&file.file));
     Ok(report)
 }
 
@@ -123,6 +127,9 @@ pub(crate) fn walk_all(reader: &Reader, bad: &Bad, snapshots: &[SnapshotEntry], 
         walker.directory(entry.name, &entry.snapshot.root, &mut Vec::new(), 0);
     }
 }
+
+/// Why a pack is bad that is not there.
+const MISSING: &str = "it is missing";
 
 /// Chunks that are known to be bad, and why.
 #[derive(Default)]
@@ -191,7 +198,7 @@ fn check_pack_files(store: &dyn Store, index: &Index, report: &mut Report, bad: 
         let step = (1u64 << russet_format::pack::PACK_FRAMES) + TAG as u64;
         let wanted = u64::from(pack.header_len) + u64::from(pack.frames) * step;
         let why = match listed.get(&pack.name) {
-            None => "it is missing".to_owned(),
+            None => MISSING.to_owned(),
             Some(&len) if len != wanted => format!("it has {len} bytes and should have {wanted}"),
             Some(_) => continue,
         };

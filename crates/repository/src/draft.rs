@@ -17,7 +17,8 @@ use crate::chunk::{DENSE, Hint};
 use crate::content::ContentBuilder;
 use crate::pipeline::{FileWriter, Pipeline};
 use crate::reader::Reader;
-use crate::repo::put_snapshot;
+use crate::repo::{put_snapshot, remove_snapshot};
+use crate::settle::Settled;
 use crate::shadow::Shadow;
 use crate::{RepositoryError, Result};
 
@@ -127,7 +128,8 @@ impl Draft {
         content.finish(&mut keep)
     }
 
-    /// Whether every chunk of a content is there and may be counted on, so that it need not be stored again.
+    /// Whether every chunk of a content is there and may be counted on, so that it need not be stored again. Whoever takes a content over
+    /// from another snapshot must ask: what was asked for is looked after until this snapshot is there.
     pub fn holds(&self, content: &Content) -> bool {
         self.holds_entries(&content.entries, content.depth)
     }
@@ -191,9 +193,19 @@ impl Draft {
         self.pipeline.finish()
     }
 
+    /// Makes what was stored durable, for snapshots that somebody else writes. `now` is in Unix seconds. Must not be called by a worker
+    /// of the thread pool.
+    pub fn finish(self, now: i64) -> Result<Settled> {
+        self.pipeline.finish()?;
+        let mut settled = Settled::new(self.store, self.keys, self.pipeline);
+        settled.hold(now)?;
+        Ok(settled)
+    }
+
     /// Makes everything durable, and then the snapshot. Must not be called by a worker of the thread pool.
     pub fn commit(self, root: Content, meta: Meta) -> Result<Saved> {
-        self.pipeline.finish()?;
+        let (store, keys, shadow, new_bytes) = (self.store.clone(), self.keys.clone(), self.shadow.clone(), self.new_bytes());
+        let mut settled = self.finish(meta.finished)?;
         let snapshot = Snapshot {
             started: meta.started,
             finished: meta.finished,
@@ -203,17 +215,22 @@ impl Draft {
             root,
             files: meta.files,
             bytes: meta.bytes,
-            new_bytes: self.new_bytes(),
-            stored_bytes: self.pipeline.counters.stored_bytes.load(Ordering::Relaxed),
+            new_bytes,
+            stored_bytes: settled.stored_bytes(),
             facts: meta.facts,
             problems: meta.problems,
             more_problems: 0,
         };
-        let bytes = snapshot.seal(&self.keys)?;
-        let name = put_snapshot(&*self.store, &bytes)?;
+        let name = put_snapshot(&*store, &snapshot.seal(&keys)?)?;
+        // Whoever slept for a day just before this line finds that what the snapshot needs was pruned.
+        if let Err(error) = settled.hold(snapshot.finished) {
+            remove_snapshot(&*store, name)?;
+            return Err(error);
+        }
+        settled.release()?;
         let saved = Saved { name, snapshot };
-        if let Some((shadow, beside)) = &self.shadow {
-            shadow.remember(beside, &saved);
+        if let Some((shadow, beside)) = shadow {
+            shadow.remember(&beside, &saved);
         }
         Ok(saved)
     }

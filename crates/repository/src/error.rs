@@ -90,6 +90,23 @@ pub enum RepositoryError {
     /// An earlier write of the same draft failed; this one is not tried.
     #[error("an earlier write of this backup failed")]
     Broken,
+    /// What pruning has to read cannot be read.
+    #[error("nothing was removed, because {file} cannot be read: {why}")]
+    Unreadable {
+        /// Which file.
+        file: String,
+        /// Why not.
+        why: String,
+    },
+    /// A pack that a snapshot needs is not there.
+    #[error("{file} is missing or cut short")]
+    LostPack {
+        /// Which file.
+        file: String,
+    },
+    /// What a run counted on was removed while it ran.
+    #[error("what this run counted on was pruned while it ran")]
+    Outrun,
     /// The last key cannot be removed.
     #[error("this is the only full key of the repository; without it nothing could be read again")]
     LastKey,

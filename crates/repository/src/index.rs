@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use russet_format::id::{ChunkId, FileName};
-use russet_format::index::{IndexFile, IndexedPack};
+use russet_format::index::IndexedPack;
 use russet_format::key::Keys;
 use russet_format::pack::{ChunkKind, Codec};
 
@@ -93,9 +93,9 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 }
 
 impl Index {
-    /// Builds the table out of index files.
-    pub(crate) fn build(files: Vec<IndexFile>, condemned: &HashSet<FileName>) -> Index {
-        let mut packs: Vec<IndexedPack> = files.into_iter().flat_map(|f| f.packs).collect();
+    /// Builds the table out of what index files say of packs.
+    pub(crate) fn build<'a>(packs: impl Iterator<Item = &'a IndexedPack>, condemned: &HashSet<FileName>) -> Index {
+        let mut packs: Vec<&IndexedPack> = packs.collect();
         packs.sort_by_key(|p| p.name);
         packs.dedup_by_key(|p| p.name);
 
@@ -206,34 +206,49 @@ impl Index {
         &self.bytes()[HEAD + self.packs * PACK + self.segments * SEGMENT + number * ENTRY..][..ENTRY]
     }
 
-    /// Finds a chunk.
-    pub fn find(&self, id: &ChunkId) -> Option<Location> {
+    /// Finds the number of a chunk.
+    pub(crate) fn position(&self, id: &ChunkId) -> Option<usize> {
         let (mut low, mut high) = (0, self.entries);
         while low < high {
             let middle = low + (high - low) / 2;
-            let entry = self.entry(middle);
-            match entry[..32].cmp(&id.0) {
+            match self.entry(middle)[..32].cmp(&id.0) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => {
-                    return Some(Location { segment: u32_at(entry, 32), offset: u32_at(entry, 36), len: u32_at(entry, 40) });
-                }
+                std::cmp::Ordering::Equal => return Some(middle),
             }
         }
         None
     }
 
+    /// The id of the chunk of this number.
+    pub(crate) fn id(&self, number: usize) -> ChunkId {
+        ChunkId(self.entry(number)[..32].try_into().expect("32 bytes"))
+    }
+
+    /// Where the chunk of this number lies.
+    pub(crate) fn location(&self, number: usize) -> Location {
+        let entry = self.entry(number);
+        Location { segment: u32_at(entry, 32), offset: u32_at(entry, 36), len: u32_at(entry, 40) }
+    }
+
+    /// The pack in which the chunk of this number lies.
+    pub(crate) fn pack_of(&self, number: usize) -> PackInfo {
+        self.pack(self.segment(self.location(number).segment).pack as usize)
+    }
+
+    /// Finds a chunk.
+    pub fn find(&self, id: &ChunkId) -> Option<Location> {
+        self.position(id).map(|number| self.location(number))
+    }
+
     /// Whether a writer may count on this chunk.
     pub fn knows(&self, id: &ChunkId) -> bool {
-        self.find(id).is_some_and(|at| !self.pack(self.segment(at.segment).pack as usize).condemned)
+        self.position(id).is_some_and(|number| !self.pack_of(number).condemned)
     }
 
     /// All chunks, with the number of their pack.
     pub fn entries(&self) -> impl Iterator<Item = (ChunkId, u32)> + '_ {
-        (0..self.entries).map(|n| {
-            let entry = self.entry(n);
-            (ChunkId(entry[..32].try_into().expect("32 bytes")), self.segment(u32_at(entry, 32)).pack)
-        })
+        (0..self.entries).map(|n| (self.id(n), self.segment(self.location(n).segment).pack))
     }
 
     /// Number of each pack, by name.
@@ -306,6 +321,7 @@ fn map(path: &Path) -> Option<Mmap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use russet_format::index::IndexFile;
     use russet_format::pack::{Directory, Segment};
 
     fn file(name: u8, ids: &[u8]) -> IndexFile {
@@ -322,7 +338,8 @@ mod tests {
     #[test]
     fn a_chunk_of_a_condemned_pack_is_readable_but_not_counted_on() {
         let doomed = HashSet::from([FileName([1; 32])]);
-        let index = Index::build(vec![file(1, &[3, 4]), file(2, &[4, 5])], &doomed);
+        let files = [file(1, &[3, 4]), file(2, &[4, 5])];
+        let index = Index::build(files.iter().flat_map(|file| &file.packs), &doomed);
         assert!(index.find(&ChunkId([3; 32])).is_some() && !index.knows(&ChunkId([3; 32])));
         assert!(index.knows(&ChunkId([4; 32])), "the copy in the pack that stays is taken");
         assert!(index.find(&ChunkId([9; 32])).is_none());
@@ -332,7 +349,7 @@ mod tests {
     fn the_cache_gives_back_the_same_table_and_nothing_once_it_is_spoilt() {
         let folder = tempfile::tempdir().unwrap();
         let cache = IndexCache { folder: folder.path().join("deep") };
-        let index = Index::build(vec![file(1, &[3, 4])], &HashSet::new());
+        let index = Index::build(file(1, &[3, 4]).packs.iter(), &HashSet::new());
         cache.save(&[1; 32], &[2; 32], &index);
         let mapped = cache.load(&[1; 32], &[2; 32]).unwrap();
         assert_eq!(mapped.find(&ChunkId([4; 32])), index.find(&ChunkId([4; 32])));

@@ -18,6 +18,7 @@ pub use draft::{BEST_PIECE, Draft, Meta, Saved};
 mod chunk;
 pub use chunk::Hint;
 mod content;
+mod marks;
 mod packer;
 mod pipeline;
 pub use pipeline::FileWriter;
@@ -31,8 +32,13 @@ mod segments;
 mod walk;
 pub use walk::{Found, find, walk, walk_on};
 
+mod look;
+mod settle;
+pub use settle::Settled;
+
 pub mod check;
 pub mod copy;
+pub mod prune;
 pub mod repair;
 pub mod retention;
 pub mod rewrite;

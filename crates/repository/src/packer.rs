@@ -21,7 +21,7 @@ const MOST_WAITING: usize = 8;
 /// A large pack with no more padding than this is closed at once.
 const LITTLE_PADDING: usize = 24 << 10;
 /// After so many packs an index file makes them count, so that a killed run is not repeated from the start.
-const PACKS_PER_INDEX: usize = 32;
+pub(crate) const PACKS_PER_INDEX: usize = 32;
 
 /// Buffers of the size of a pack that go round: the system would clear fresh ones page by page, which costs as much as sealing them.
 #[derive(Default)]
@@ -209,6 +209,8 @@ pub(crate) struct Uploader {
 pub(crate) struct Uploaded {
     /// Bytes of index files.
     pub(crate) index_bytes: u64,
+    /// The packs it put.
+    pub(crate) packs: Vec<FileName>,
 }
 
 impl Uploader {
@@ -249,8 +251,8 @@ fn take_error(failed: &Mutex<Option<RepositoryError>>) -> RepositoryError {
 
 fn upload(packs: &Receiver<SealedPack>, store: &dyn Store, keys: &Keys, buffers: &Buffers) -> Result<Uploaded> {
     let mut pending = IndexFile::default();
-    let mut uploaded = Uploaded { index_bytes: 0 };
-    let mut put_index = |pending: &mut IndexFile| -> Result<()> {
+    let mut uploaded = Uploaded { index_bytes: 0, packs: Vec::new() };
+    let put_index = |pending: &mut IndexFile, uploaded: &mut Uploaded| -> Result<()> {
         if !pending.packs.is_empty() {
             let bytes = std::mem::take(pending).seal(keys)?;
             store.put(&names::file(names::INDEX, FileName::of(&bytes)), &bytes)?;
@@ -259,12 +261,14 @@ fn upload(packs: &Receiver<SealedPack>, store: &dyn Store, keys: &Keys, buffers:
         Ok(())
     };
     for pack in packs {
-        pending.packs.push(pack.put(store, buffers)?);
+        let entry = pack.put(store, buffers)?;
+        uploaded.packs.push(entry.name);
+        pending.packs.push(entry);
         if pending.packs.len() >= PACKS_PER_INDEX {
-            put_index(&mut pending)?;
+            put_index(&mut pending, &mut uploaded)?;
         }
     }
-    put_index(&mut pending)?;
+    put_index(&mut pending, &mut uploaded)?;
     Ok(uploaded)
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use russet_format::FormatError;
-use russet_format::id::ChunkId;
+use russet_format::id::{ChunkId, FileName};
 use russet_format::key::Keys;
 use russet_format::pack::{ChunkKind, Codec, LONGEST_CHUNK, SEGMENT_TARGET, Segment, unpack_segment};
 use russet_format::tree::Content;
@@ -19,6 +19,7 @@ use russet_store::Store;
 use crate::chunk::{Cut, Gear, Hint, Kind, SNIFF, Style};
 use crate::content::ContentBuilder;
 use crate::index::Index;
+use crate::marks::Marks;
 use crate::packer::{Buffers, FullPack, PackBuilder, Packed, Uploader};
 use crate::{RepositoryError, Result};
 
@@ -74,6 +75,10 @@ pub(crate) struct Counters {
 pub(crate) struct Pipeline {
     keys: Arc<Keys>,
     index: Arc<Index>,
+    /// Chunks of the index that this run counts on.
+    counted_on: Marks,
+    /// Packs that this run put, once all of them are durable.
+    written: Mutex<Vec<FileName>>,
     gear: Gear,
     claimed: [Mutex<HashSet<ChunkId>>; 16],
     open: [Mutex<Vec<OpenSegment>>; 4],
@@ -121,14 +126,44 @@ impl Pipeline {
             first_error: Mutex::new(None),
             counters: Counters::default(),
             keys,
+            counted_on: Marks::new(index.chunks()),
+            written: Mutex::default(),
             index,
             beside,
         })
     }
 
-    /// Whether this chunk is in the repository and may be counted on, or is being written by this run.
+    /// Whether this chunk is in the repository and may be counted on; then this run does so from now on.
+    pub(crate) fn counts_on(&self, id: &ChunkId) -> bool {
+        let known = self.index.position(id).filter(|&number| !self.index.pack_of(number).condemned);
+        let Some(number) = known else { return false };
+        self.counted_on.set(number);
+        true
+    }
+
+    /// Whether this chunk may be counted on, or is being written by this run.
     pub(crate) fn holds(&self, id: &ChunkId) -> bool {
-        self.index.knows(id) || lock(self.claims(id)).contains(id)
+        self.counts_on(id) || lock(self.claims(id)).contains(id)
+    }
+
+    /// The packs that this run put, once it is finished.
+    pub(crate) fn packs_written(&self) -> Vec<FileName> {
+        lock(&self.written).clone()
+    }
+
+    /// Whether this run counts on a chunk of such a pack, or wrote such a pack.
+    pub(crate) fn counts_on_any(&self, such: &dyn Fn(&FileName) -> bool) -> bool {
+        let such_packs: Vec<bool> = (0..self.index.packs()).map(|number| such(&self.index.pack(number).name)).collect();
+        let pack = |chunk: usize| self.index.segment(self.index.location(chunk).segment).pack as usize;
+        lock(&self.written).iter().any(such)
+            || (such_packs.contains(&true) && self.counted_on.iter().any(|chunk| such_packs[pack(chunk)]))
+    }
+
+    /// Every chunk that this run counts on or wrote.
+    pub(crate) fn needs(&self) -> Vec<ChunkId> {
+        let mut ids: Vec<ChunkId> = self.counted_on.iter().map(|number| self.index.id(number)).collect();
+        self.claimed.iter().for_each(|claimed| ids.extend(lock(claimed).iter()));
+        ids
     }
 
     fn claims(&self, id: &ChunkId) -> &Mutex<HashSet<ChunkId>> {
@@ -138,7 +173,7 @@ impl Pipeline {
     /// Names a chunk and keeps it if it is new. `segment` is the caller's open segment.
     fn keep(self: &Arc<Self>, class: Class, plain: &[u8], segment: &mut Option<OpenSegment>) -> Result<ChunkId> {
         let id = self.keys.writing.chunk_id(class.kind(), plain);
-        if self.index.knows(&id) || !lock(self.claims(&id)).insert(id) {
+        if self.counts_on(&id) || !lock(self.claims(&id)).insert(id) {
             return Ok(id);
         }
         self.claimed_chunks.fetch_add(1, Ordering::Relaxed);
@@ -166,15 +201,10 @@ impl Pipeline {
         self.keep_one(Class::Tree, plain)
     }
 
-    /// Keeps a chunk that is wanted at hand.
-    pub(crate) fn keep_at_hand(self: &Arc<Self>, kind: ChunkKind, plain: &[u8]) -> Result<ChunkId> {
-        self.keep_one(if kind == ChunkKind::Tree { Class::Tree } else { Class::Mixed }, plain)
-    }
-
     /// Keeps a second copy, if one is wanted. If that fails, it says so when it is finished, and this run goes on.
     fn keep_beside(&self, kind: ChunkKind, plain: &[u8]) {
         if let Some(beside) = &self.beside {
-            beside.keep_at_hand(kind, plain).map_or_else(|error| beside.fail(error), drop);
+            beside.keep_again(kind, true, plain).map_or_else(|error| beside.fail(error), drop);
         }
     }
 
@@ -299,6 +329,7 @@ impl Pipeline {
         match uploader.map(Arc::try_unwrap) {
             Some(Ok(uploader)) => {
                 let uploaded = uploader.finish()?;
+                *lock(&self.written) = uploaded.packs;
                 self.counters.stored_bytes.fetch_add(uploaded.index_bytes, Ordering::Relaxed);
                 Ok(())
             }

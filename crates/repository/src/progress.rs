@@ -18,6 +18,12 @@ pub enum Phase {
     CheckingPacks,
     /// Rebuilding each file as the phone stored it.
     Rehearsing,
+    /// Finding out what the snapshots need.
+    Marking,
+    /// Writing packs again without what is unused.
+    Repacking,
+    /// Removing what nobody needs.
+    Removing,
     /// Writing files out.
     Extracting,
     /// Looking through snapshots.

@@ -18,6 +18,7 @@ use russet_store::{Name, StoreError};
 use crate::check::{self, Bad, Report, Touched, check};
 use crate::draft::Draft;
 use crate::index::Index;
+use crate::look::directories_of;
 use crate::names;
 use crate::progress::{Phase, Progress};
 use crate::reader::Reader;
@@ -343,8 +344,7 @@ impl Sources {
             None => !self.condemned.contains(*name),
         };
         let asked: Vec<FileName> = self.packs.iter().filter(asked).copied().collect();
-        let asked: Vec<Name> = asked.into_iter().map(|name| names::file(names::PACKS, name)).collect();
-        let own = repository.directories_of(&asked.iter().collect::<Vec<_>>());
+        let own = directories_of(&**repository.store(), repository.keys(), &asked);
         let mut packs: Packs =
             said.iter().filter(|(name, _)| self.packs.contains(name)).map(|(name, pack)| (*name, (*pack).clone())).collect();
         // Of what a pack says of itself and what an index file says of it, its own word counts.
@@ -416,8 +416,8 @@ impl GivingUp {
 
     /// Finds what is to be saved and what is lost: chunks that no other pack holds.
     fn weigh(&mut self, gone: &[IndexedPack]) -> HashMap<ChunkId, String> {
-        let sound = self.packs.values().filter(|pack| !self.hidden.contains_key(&pack.name)).cloned().collect();
-        let sound = Index::build(vec![IndexFile { packs: sound, supersedes: Vec::new() }], &HashSet::new());
+        let sound = self.packs.values().filter(|pack| !self.hidden.contains_key(&pack.name));
+        let sound = Index::build(sound, &HashSet::new());
         let mut saved: HashSet<ChunkId> = HashSet::new();
         for plan in &mut self.plans {
             let Some(hidden) = self.hidden.get(&plan.name) else { continue };
@@ -449,9 +449,9 @@ impl GivingUp {
 
     /// What can be read, and what of it is to be counted on.
     fn index(&self, sources: &Sources) -> Index {
-        let packs = self.packs.values().map(|pack| self.hidden.get(&pack.name).unwrap_or(pack).clone()).collect();
+        let packs = self.packs.values().map(|pack| self.hidden.get(&pack.name).unwrap_or(pack));
         let doomed = sources.condemned.iter().chain(self.hidden.keys()).copied().collect();
-        Index::build(vec![IndexFile { packs, supersedes: Vec::new() }], &doomed)
+        Index::build(packs, &doomed)
     }
 }
 
@@ -473,7 +473,7 @@ fn hide_bad(repository: &Repository, pack: &IndexedPack) -> (IndexedPack, bool) 
 
 /// Reads this pack and no other.
 fn reader_of(repository: &Repository, pack: &IndexedPack) -> Reader {
-    let alone = Index::build(vec![IndexFile { packs: vec![pack.clone()], supersedes: Vec::new() }], &HashSet::new());
+    let alone = Index::build(std::iter::once(pack), &HashSet::new());
     Reader::new(repository.store().clone(), repository.keys().clone(), Arc::new(alone))
 }
 

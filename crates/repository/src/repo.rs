@@ -1,16 +1,13 @@
 //! A repository: made, opened with a password, and asked for its dates, keys and secrets.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use russet_format::condemned::Condemned;
 use russet_format::config::Config;
 use russet_format::id::{FileName, RepositoryId};
-use russet_format::index::{IndexFile, IndexedPack};
 use russet_format::key::{Keys, Secrets};
-use russet_format::pack::PACK_FRAMES;
-use russet_format::seal::TAG;
 use russet_format::slot::{Rights, Slot, SlotKind};
 use russet_format::snapshot::Snapshot;
 use russet_format::{FormatError, vault};
@@ -19,8 +16,8 @@ use zeroize::Zeroizing;
 
 use crate::draft::Draft;
 use crate::index::{Index, IndexCache};
+use crate::look::{Listing, LoadedIndex, Look, is_gone};
 use crate::names;
-use crate::packer::open_directory;
 use crate::reader::Reader;
 use crate::segments::Segments;
 use crate::shadow::Shadow;
@@ -55,14 +52,6 @@ pub struct Opened<T> {
     pub entries: Vec<T>,
     /// What could not, or only by its second copy.
     pub damaged: Vec<DamagedFile>,
-}
-
-/// The index, and what was wrong with the files it came from.
-pub(crate) struct LoadedIndex {
-    pub(crate) index: Index,
-    pub(crate) broken: Vec<DamagedFile>,
-    /// Packs that no index file names.
-    pub(crate) unnamed: u64,
 }
 
 /// An open repository.
@@ -165,7 +154,11 @@ impl Repository {
     pub fn draft(&self) -> Result<Draft> {
         // Who cannot read which packs are on their way out must not count on any.
         for (name, _) in self.store.list(names::CONDEMNED)? {
-            read_hashed(&*self.store, &name).and_then(|b| Condemned::open(&self.keys, &b).map_err(|e| damaged(&name, e)))?;
+            match read_hashed(&*self.store, &name).and_then(|b| Condemned::open(&self.keys, &b).map_err(|e| damaged(&name, e))) {
+                // It was answered meanwhile.
+                Err(error) if is_gone(&error) => {}
+                outcome => drop(outcome?),
+            }
         }
         // What other runs have written since is worth knowing, and so is afterwards what this one writes.
         self.forget_index();
@@ -215,93 +208,21 @@ impl Repository {
     /// Loads the index and says which of its files are damaged. What they named is read from the packs themselves.
     /// With the cache, files that it was built from are not opened again.
     pub(crate) fn load_index(&self, with_cache: bool) -> Result<LoadedIndex> {
-        let mut listed: Vec<Name> = self.store.list(names::INDEX)?.into_iter().map(|(name, _)| name).collect();
-        let mut condemned: Vec<Name> = self.store.list(names::CONDEMNED)?.into_iter().map(|(name, _)| name).collect();
-        listed.sort();
-        condemned.sort();
-        let mut packs = self.store.list(names::PACKS)?;
-        packs.sort();
-        let mut hasher = blake3::Hasher::new();
-        for (name, len) in
-            listed.iter().chain(&condemned).map(|name| (name, &0)).chain(packs.iter().map(|(name, len)| (name, len)))
-        {
-            hasher.update(name.as_str().as_bytes()).update(&len.to_le_bytes());
-        }
-        let cache_key = *hasher.finalize().as_bytes();
+        let (store, keys) = (&*self.store, &*self.keys);
+        let listing = Listing::take(store)?;
         // Ids of chunks are what the cache holds, so a key that only ids are made with guards it.
-        let mac_key = self.keys.writing.chunk_id(russet_format::pack::ChunkKind::Tree, b"russet index cache").0;
-        if let Some(index) = self.cache.as_ref().filter(|_| with_cache).and_then(|cache| cache.load(&cache_key, &mac_key)) {
+        let mac_key = keys.writing.chunk_id(russet_format::pack::ChunkKind::Tree, b"russet index cache").0;
+        let cache = self.cache.as_ref().filter(|_| with_cache);
+        if let Some(index) = cache.and_then(|cache| cache.load(&listing.key(), &mac_key)) {
             return Ok(LoadedIndex { index, broken: Vec::new(), unnamed: 0 });
         }
-
-        let (mut files, mut broken) = (Vec::new(), Vec::new());
-        for name in &listed {
-            match read_hashed(&*self.store, name)
-                .and_then(|bytes| IndexFile::open(&self.keys, &bytes).map_err(|e| damaged(name, e)))
-            {
-                Ok(file) => files.push((names::hash_of(name), file)),
-                Err(error @ RepositoryError::Store(_))
-                    if !matches!(error, RepositoryError::Store(StoreError::NotFound { .. })) =>
-                {
-                    return Err(error);
-                }
-                Err(error) => broken.push(DamagedFile { file: name.to_string(), why: error.to_string(), healed: false }),
-            }
+        let look = Look::read(store, keys, listing)?;
+        let key = look.key;
+        let loaded = look.load(store, keys);
+        if let (Some(cache), true) = (&self.cache, loaded.broken.is_empty()) {
+            cache.save(&key, &mac_key, &loaded.index);
         }
-        let superseded: HashSet<FileName> = files.iter().flat_map(|(_, f)| f.supersedes.iter().copied()).collect();
-        files.retain(|(name, _)| name.is_none_or(|name| !superseded.contains(&name)));
-        let mut files: Vec<IndexFile> = files.into_iter().map(|(_, file)| file).collect();
-        let mut doomed = HashSet::new();
-        // Packs that no readable index file names say themselves what they hold. If an index file is lost, too: then they cannot be told
-        // from packs of a run that goes on, so they serve readers and no writer counts on them.
-        let named: HashSet<FileName> = files.iter().flat_map(|f| f.packs.iter().map(|p| p.name)).collect();
-        let unnamed: Vec<&Name> = packs
-            .iter()
-            .map(|(name, _)| name)
-            .filter(|name| names::hash_of(name).is_some_and(|hash| !named.contains(&hash)))
-            .collect();
-        if !unnamed.is_empty() && self.keys.can_read() {
-            let found = self.directories_of(&unnamed);
-            if broken.is_empty() {
-                doomed.extend(found.packs.iter().map(|pack| pack.name));
-            }
-            let whole = found.packs.len() == unnamed.len();
-            broken.iter_mut().for_each(|file| file.healed = whole);
-            files.push(found);
-        }
-
-        for name in &condemned {
-            match read_hashed(&*self.store, name).and_then(|b| Condemned::open(&self.keys, &b).map_err(|e| damaged(name, e))) {
-                Ok(list) => doomed.extend(list.packs),
-                Err(error @ RepositoryError::Store(_)) => return Err(error),
-                Err(error) => broken.push(DamagedFile { file: name.to_string(), why: error.to_string(), healed: false }),
-            }
-        }
-        // A pack that is gone or cut cannot be counted on either: what it held is stored again by the next backup that has it.
-        let lengths: HashMap<FileName, u64> =
-            packs.iter().filter_map(|(name, len)| Some((names::hash_of(name)?, *len))).collect();
-        let lost =
-            files.iter().flat_map(|f| &f.packs).filter(|pack| lengths.get(&pack.name).is_none_or(|&len| len < stored_len(pack)));
-        doomed.extend(lost.map(|pack| pack.name));
-        let index = Index::build(files, &doomed);
-        if let (Some(cache), true) = (&self.cache, broken.is_empty()) {
-            cache.save(&cache_key, &mac_key, &index);
-        }
-        Ok(LoadedIndex { index, broken, unnamed: unnamed.len() as u64 })
-    }
-
-    /// Reads the directories of packs. One that cannot be opened is a finding of `check`, not a reason to give up the others;
-    /// one that is damaged elsewhere still says what it holds, for its frames stand for themselves.
-    pub(crate) fn directories_of(&self, packs: &[&Name]) -> IndexFile {
-        let mut found = IndexFile::default();
-        for name in packs {
-            let (Some(hash), Ok(bytes)) = (names::hash_of(name), bounded(&*self.store, name)) else { continue };
-            if let Ok((header, _, directory)) = open_directory(&self.keys, &bytes) {
-                let (frames, header_len) = (header.frames(), header.len() as u32);
-                found.packs.push(IndexedPack { name: hash, frames, header_len, directory });
-            }
-        }
-        found
+        Ok(loaded)
     }
 
     /// The packs on all lists that can be read.
@@ -337,12 +258,30 @@ impl Repository {
         Ok(Opened { entries, damaged: opened.damaged })
     }
 
+    /// The names of all snapshots.
+    pub(crate) fn snapshot_names(&self) -> Result<BTreeSet<FileName>> {
+        Ok(self.store.list(names::SNAPSHOTS)?.iter().filter_map(|(name, _)| names::hash_of(name)).collect())
+    }
+
+    /// Opens a snapshot, by its mirror if it must be; nothing if it is gone.
+    pub(crate) fn snapshot(&self, name: FileName) -> Result<Option<Snapshot>> {
+        let file = names::file(names::SNAPSHOTS, name);
+        match self.open_snapshot(&file) {
+            Ok(snapshot) => Ok(Some(snapshot)),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => self.open_snapshot(&names::mirror(&file)).map(Some).map_err(|_| error),
+        }
+    }
+
+    /// Opens one copy of a snapshot.
+    pub(crate) fn open_snapshot(&self, file: &Name) -> Result<Snapshot> {
+        Snapshot::open(&self.keys, &read_hashed(&*self.store, file)?).map_err(|source| damaged(file, source))
+    }
+
     /// Removes a snapshot: its file, and then its second copy. The chunks stay. A key that only adds removes none.
     pub fn remove_snapshot(&self, name: FileName) -> Result<()> {
         self.needs_full_key("snapshot")?;
-        let file = names::file(names::SNAPSHOTS, name);
-        self.store.remove(&file)?;
-        Ok(self.store.remove(&names::mirror(&file))?)
+        remove_snapshot(&*self.store, name)
     }
 
     /// The names of all snapshots, ascending. Nothing is opened, so it is a cheap way to see whether any came or went.
@@ -458,15 +397,36 @@ impl Repository {
         }
         Ok(())
     }
+
+    /// Puts the newest of all secrets into one file, if they lie in more than a `few`, and removes those that say nothing more. Says how many.
+    pub(crate) fn merge_secrets(&self, few: usize) -> Result<u64> {
+        let files = self.store.list(names::VAULT)?;
+        if files.len() <= few {
+            return Ok(0);
+        }
+        let mut newest: BTreeMap<(String, String), vault::Entry> = BTreeMap::new();
+        for (file, _) in &files {
+            // What cannot be read stays where it is, and so do the others: `check` speaks of it.
+            let Ok(bytes) = read_hashed(&*self.store, file) else { return Ok(0) };
+            let Ok(entries) = vault::open(&self.keys, &bytes) else { return Ok(0) };
+            for entry in entries {
+                let key = (entry.scope.clone(), entry.name.clone());
+                if newest.get(&key).is_none_or(|known| known.written <= entry.written) {
+                    newest.insert(key, entry);
+                }
+            }
+        }
+        let entries: Vec<_> = newest.into_values().collect();
+        let merged = put_hashed(&*self.store, names::VAULT, &vault::seal(&self.keys, &entries)?)?;
+        for (file, _) in files.iter().filter(|(file, _)| names::hash_of(file) != Some(merged)) {
+            self.store.remove(file)?;
+        }
+        Ok(files.len() as u64)
+    }
 }
 
 /// The scope in the vault under which marks of snapshots are kept: they say something of the person, so they are sealed too.
 pub(crate) const PINS: &str = "pins";
-
-/// How long the file of a pack must be.
-fn stored_len(pack: &IndexedPack) -> u64 {
-    u64::from(pack.header_len) + u64::from(pack.frames) * ((1 << PACK_FRAMES) + TAG as u64)
-}
 
 /// The error for a file that does not open. That a key may not open it says nothing against the file.
 pub(crate) fn damaged(name: &Name, source: FormatError) -> RepositoryError {
@@ -518,6 +478,13 @@ pub(crate) fn put_hashed(store: &dyn Store, folder: &str, bytes: &[u8]) -> Resul
 /// Puts a sealed snapshot and its mirror, in that order of FORMAT.md chapter 11.
 pub(crate) fn put_snapshot(store: &dyn Store, bytes: &[u8]) -> Result<FileName> {
     put_hashed(store, names::SNAPSHOTS, bytes)
+}
+
+/// Removes a snapshot, and then its mirror.
+pub(crate) fn remove_snapshot(store: &dyn Store, name: FileName) -> Result<()> {
+    let file = names::file(names::SNAPSHOTS, name);
+    store.remove(&file)?;
+    Ok(store.remove(&names::mirror(&file))?)
 }
 
 pub(crate) fn read_config(store: &dyn Store) -> Result<Config> {

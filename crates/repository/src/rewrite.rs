@@ -139,7 +139,7 @@ impl<'a> Rewriter<'a> {
     pub fn commit(self, now: i64) -> Result<Vec<Replaced>> {
         let Rewriter { repository, draft, planned } = self;
         // The packs and their index come before the snapshots that name them.
-        draft.give_up()?;
+        let mut settled = draft.finish(now)?;
         let (known, pins) = (repository.snapshots()?.entries, repository.pins()?);
         let mut replaced = Vec::new();
         for (old, snapshot) in planned {
@@ -151,9 +151,15 @@ impl<'a> Rewriter<'a> {
             if let Some(why) = pins.get(&old.hex()) {
                 repository.pin(name, why, now)?;
             }
+            // The old one goes only when what the new one needs is sure to stay.
+            if let Err(error) = settled.hold(now) {
+                repository.remove_snapshot(name)?;
+                return Err(error);
+            }
             repository.forget(&[old], now)?;
             replaced.push(Replaced { old, new: Saved { name, snapshot } });
         }
+        settled.release()?;
         Ok(replaced)
     }
 

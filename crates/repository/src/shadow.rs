@@ -124,7 +124,6 @@ impl Shadow {
     }
 
     fn clear_away(&self, saved: &Saved) -> Result<()> {
-        let store = &self.repository.store;
         let entries = self.repository.snapshots()?.entries;
         let replaced = saved.snapshot.parent.map(|parent| parent.hex());
         let (old, kept): (Vec<_>, Vec<_>) =
@@ -141,10 +140,7 @@ impl Shadow {
         if waste > needed + MOST_WASTE || index.packs() > most_packs {
             self.pack_anew(&reader, &index, live)?;
         }
-        if store.list(names::VAULT)?.len() > MOST_FILES {
-            self.seal_secrets_anew()?;
-        }
-        Ok(())
+        self.repository.merge_secrets(MOST_FILES).map(drop)
     }
 
     /// New packs and their index; then the old index does not count; then the old files go.
@@ -154,11 +150,11 @@ impl Shadow {
         let (packs, indexes) = (names_in(names::PACKS)?, names_in(names::INDEX)?);
         let mut live: Vec<_> = live.into_iter().collect();
         live.sort_by_key(|(id, _)| index.find(id).map(|at| (at.segment, at.offset)));
-        let pipeline = Pipeline::start(store.clone(), keys.clone(), Arc::new(Index::build(Vec::new(), &HashSet::new())));
+        let pipeline = Pipeline::start(store.clone(), keys.clone(), Arc::new(Index::build(std::iter::empty(), &HashSet::new())));
         for (id, kind) in live {
             // What does not read any more is not needed either: the next run finds it missing and reads it again.
             if let Ok(plain) = reader.plain(kind, &id) {
-                pipeline.keep_at_hand(kind, &plain)?;
+                pipeline.keep_again(kind, true, &plain)?;
             }
         }
         pipeline.finish()?;
@@ -169,23 +165,6 @@ impl Shadow {
         }
         self.forget_index();
         Ok(store.remove(&names::file(names::INDEX, superseding))?)
-    }
-
-    fn seal_secrets_anew(&self) -> Result<()> {
-        let Repository { store, keys, .. } = &self.repository;
-        let files = store.list(names::VAULT)?;
-        let mut newest: BTreeMap<(String, String), vault::Entry> = BTreeMap::new();
-        for (name, _) in &files {
-            for entry in vault::open(keys, &read_hashed(&**store, name)?)? {
-                let key = (entry.scope.clone(), entry.name.clone());
-                if newest.get(&key).is_none_or(|known| known.written <= entry.written) {
-                    newest.insert(key, entry);
-                }
-            }
-        }
-        let entries: Vec<_> = newest.into_values().collect();
-        self.keep_secrets(&entries)?;
-        Ok(files.iter().try_for_each(|(name, _)| store.remove(name))?)
     }
 }
 

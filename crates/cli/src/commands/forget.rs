@@ -5,11 +5,13 @@ pub(super) mod keep;
 use std::collections::{BTreeMap, BTreeSet};
 
 use russet_repository::format::id::FileName;
+use russet_repository::prune::Options;
 use russet_repository::retention::Reason;
 use russet_repository::{Repository, SnapshotEntry};
 use russet_vfs::snapshots::{is_of, subject};
 use serde_json::{Value, json};
 
+use super::prune::prune_and_say;
 use crate::facts;
 use crate::json::snapshot_json;
 use crate::phones::same_name;
@@ -26,7 +28,7 @@ use crate::wanted::{Device, entries, find, of_device};
 /// a time of grace. Pinned snapshots are kept by every rule, and go only if they are named or their whole device goes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  russet forget --keep-daily 30 --keep-monthly 24 --keep-yearly 100\n  russet forget 3f9a77c2 --yes\n  russet forget --device \"Old iPhone\""
+    after_help = "Example:\n  russet forget --keep-daily 30 --keep-monthly 24 --keep-yearly 100\n  russet forget 3f9a77c2 --yes\n  russet forget --device \"Old iPhone\" --prune"
 )]
 pub(crate) struct Args {
     /// Snapshots to let go: ids, `latest`, or dates
@@ -45,6 +47,9 @@ pub(crate) struct Args {
     /// With --yes: also if a device, or the repository, would be left without any snapshot
     #[arg(long, requires = "yes")]
     leave_nothing: bool,
+    /// Runs `russet prune` afterwards
+    #[arg(long)]
+    prune: bool,
 }
 
 impl Args {
@@ -75,15 +80,20 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     let agreed = !going.is_empty() && !args.dry_run && agree(args, &plan, session)?;
     if agreed {
         repository.forget(&going, Session::now().0)?;
-        let what = plural(going.len() as u64, "snapshot");
-        session.out.summary(format!("forgot {what}; `russet prune` says what that frees, and frees it"))?;
+        let more = if args.prune { "" } else { "; `russet prune` says what that frees, and frees it" };
+        session.out.summary(format!("forgot {}{more}", plural(going.len() as u64, "snapshot")))?;
     } else if !going.is_empty() {
         session.out.say(match args.dry_run {
             true => "This was a dry run: nothing was forgotten.",
             false => "Nothing was forgotten; --yes says that it may be.",
         });
     }
-    session.out.object(&object(&plan, agreed))?;
+    let mut object = object(&plan, agreed);
+    // Also if nothing was left to forget: somebody runs this line every night.
+    if args.prune && (agreed || going.is_empty()) {
+        object["prune"] = prune_and_say(&repository, &Options { dry_run: args.dry_run, ..Options::default() }, session, &meter)?;
+    }
+    session.out.object(&object)?;
     Ok(Code::Done)
 }
 
