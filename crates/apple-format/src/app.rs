@@ -5,6 +5,55 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::domain::{Domain, Kind};
 use crate::manifest::Application;
 
+/// The domains of a backup, and what it says of the apps that they belong to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Apps {
+    domains: Vec<String>,
+    applications: Vec<Application>,
+    names: BTreeMap<String, String>,
+}
+
+impl Apps {
+    /// `applications` are what Manifest.plist says of containers, and `names` what the owner calls apps, by bundle id.
+    pub fn new(domains: Vec<String>, applications: Vec<Application>, names: BTreeMap<String, String>) -> Apps {
+        Apps { domains, applications, names }
+    }
+
+    /// All domains.
+    pub fn domains(&self) -> impl Iterator<Item = &str> {
+        self.domains.iter().map(String::as_str)
+    }
+
+    /// What the owner calls an app.
+    pub fn name(&self, id: &str) -> Option<&str> {
+        self.names.get(id).map(String::as_str)
+    }
+
+    /// Finds an app by its bundle id or its name, whichever case it is written in. One that nobody has is empty.
+    pub fn find(&self, wanted: &str) -> App {
+        let wanted = wanted.to_lowercase();
+        let parsed: Vec<(&str, Domain)> = self.domains().map(|domain| (domain, Domain::parse(domain))).collect();
+        let apps = parsed.iter().filter(|(_, domain)| *domain.kind() == Kind::App);
+        let all: BTreeSet<String> = apps.filter_map(|(_, domain)| domain.container().map(str::to_lowercase)).collect();
+        let mut ids = BTreeSet::from([wanted.clone()]);
+        ids.extend(self.names.iter().filter(|(_, name)| name.to_lowercase() == wanted).map(|(id, _)| id.to_lowercase()));
+        let is_called = |domain: &Domain| domain.label().to_lowercase() == wanted;
+        for (_, domain) in parsed.iter().filter(|(_, domain)| is_called(domain)) {
+            ids.extend(domain.app().map(str::to_lowercase));
+        }
+        let is_claimed = |container: &str| {
+            let claim = self.applications.iter().find(|application| application.id == container);
+            claim.and_then(|claim| claim.bundle_id.as_ref()).is_some_and(|id| ids.contains(&id.to_lowercase()))
+        };
+        let belongs = |domain: &Domain| {
+            let by_container =
+                domain.container().is_some_and(|container| is_claimed(container) || is_of_one(domain, container, &ids, &all));
+            is_called(domain) || by_container
+        };
+        App { domains: parsed.iter().filter(|(_, domain)| belongs(domain)).map(|(name, _)| (*name).to_owned()).collect() }
+    }
+}
+
 /// What belongs to an app in one backup: its own container, those of its extensions, and those that it shares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct App {
@@ -12,36 +61,6 @@ pub struct App {
 }
 
 impl App {
-    /// Finds an app by its bundle id or its name, whichever case it is written in. `domains` are those of the backup, `applications`
-    /// what Manifest.plist says of containers, and `names` what the owner calls apps, by bundle id.
-    pub fn find<'a>(
-        wanted: &str,
-        domains: impl Iterator<Item = &'a str> + Clone,
-        applications: &[Application],
-        names: &BTreeMap<String, String>,
-    ) -> App {
-        let wanted = wanted.to_lowercase();
-        let parsed: Vec<(&str, Domain)> = domains.map(|domain| (domain, Domain::parse(domain))).collect();
-        let apps = parsed.iter().filter(|(_, domain)| *domain.kind() == Kind::App);
-        let all: BTreeSet<String> = apps.filter_map(|(_, domain)| domain.container().map(str::to_lowercase)).collect();
-        let mut ids = BTreeSet::from([wanted.clone()]);
-        ids.extend(names.iter().filter(|(_, name)| name.to_lowercase() == wanted).map(|(id, _)| id.to_lowercase()));
-        let is_called = |domain: &Domain| domain.label().to_lowercase() == wanted;
-        for (_, domain) in parsed.iter().filter(|(_, domain)| is_called(domain)) {
-            ids.extend(domain.app().map(str::to_lowercase));
-        }
-        let claimed: BTreeSet<&str> = applications
-            .iter()
-            .filter(|application| application.bundle_id.as_ref().is_some_and(|id| ids.contains(&id.to_lowercase())))
-            .map(|application| application.id.as_str())
-            .collect();
-        let belongs = |domain: &Domain| {
-            let Some(container) = domain.container() else { return is_called(domain) };
-            is_called(domain) || claimed.contains(container) || owner(domain, container, &ids, &all)
-        };
-        App { domains: parsed.iter().filter(|(_, domain)| belongs(domain)).map(|(name, _)| (*name).to_owned()).collect() }
-    }
-
     /// Whether a domain belongs to it.
     pub fn has_domain(&self, domain: &str) -> bool {
         self.domains.contains(domain)
@@ -64,7 +83,7 @@ impl App {
 }
 
 /// Whether a container has the id of one of these apps, or one that begins with it and with that of no longer one of `all`.
-fn owner(domain: &Domain, container: &str, ids: &BTreeSet<String>, all: &BTreeSet<String>) -> bool {
+fn is_of_one(domain: &Domain, container: &str, ids: &BTreeSet<String>, all: &BTreeSet<String>) -> bool {
     let own = container.strip_prefix("group.").unwrap_or(container).to_lowercase();
     if ids.contains(&own) {
         return true;
@@ -97,7 +116,8 @@ mod tests {
 
     fn domains(wanted: &str, applications: &[Application], names: &[(&str, &str)]) -> Vec<String> {
         let names = names.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect();
-        App::find(wanted, DOMAINS.iter().copied(), applications, &names).domains().map(str::to_owned).collect()
+        let apps = Apps::new(DOMAINS.iter().map(|domain| (*domain).to_owned()).collect(), applications.to_vec(), names);
+        apps.find(wanted).domains().map(str::to_owned).collect()
     }
 
     #[test]
@@ -128,7 +148,8 @@ mod tests {
         };
         let found = domains("Gezeiten", &[shared], &[("org.example.tides", "gezeiten")]);
         assert_eq!(found, [DOMAINS[2], DOMAINS[6], DOMAINS[8]]);
-        let app = App::find("org.example.tides", DOMAINS.iter().copied(), &[], &BTreeMap::new());
+        let apps = Apps::new(DOMAINS.iter().map(|domain| (*domain).to_owned()).collect(), Vec::new(), BTreeMap::new());
+        let app = apps.find("org.example.tides");
         assert!(app.has_container("org.example.tides.widget") && !app.has_container("org.example.tides.pro"));
     }
 }

@@ -134,6 +134,9 @@ impl Database {
         if let Some(damage) = damage {
             return Err(Error::malformed(WHAT, damage.reason));
         }
+        if gone.is_empty() {
+            return sqlite::close(WHAT, self.0);
+        }
         let connection = &self.0.connection;
         // If it fails half way the copy in memory is dropped, so there is nothing to roll back.
         connection.execute_batch("PRAGMA query_only = OFF; PRAGMA journal_mode = OFF; BEGIN").map_err(fail)?;

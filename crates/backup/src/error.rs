@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use russet_device::DeviceError;
 use russet_repository::{Draft, RepositoryError};
+use russet_vfs::VfsError;
 use thiserror::Error;
 
 use crate::phone::Obstacle;
@@ -16,6 +17,15 @@ pub enum BackupError {
     /// The repository failed.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
+    /// A snapshot cannot be looked into.
+    #[error(transparent)]
+    Snapshot(#[from] VfsError),
+    /// What is to be left out cannot be meant.
+    #[error("{wish:?} is neither an app nor a domain nor a pattern that could be left out")]
+    BadWish {
+        /// What was asked for.
+        wish: String,
+    },
     /// The source cannot be read.
     #[error("{} cannot be read: {source}", path.display())]
     Io {

@@ -296,7 +296,12 @@ impl From<ConfigError> for Failure {
 
 impl From<BackupError> for Failure {
     fn from(error: BackupError) -> Failure {
+        let error = match error {
+            BackupError::Snapshot(error) => return error.into(),
+            other => other,
+        };
         let (code, hint) = match &error {
+            BackupError::BadWish { .. } => (Code::Usage, Some("`russet device apps` lists what there is")),
             BackupError::Repository(error) => of_repository(error),
             BackupError::Device(error) => return device::failure(error),
             BackupError::CannotRestore { obstacle } => return remarks::failure(obstacle),

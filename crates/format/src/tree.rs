@@ -137,6 +137,8 @@ pub struct Node {
     pub sparse: bool,
     /// Files and bytes below a directory.
     pub totals: Option<(u64, u64)>,
+    /// Length that a file had in the source, which was left out because somebody wanted that. Its type is [`NodeKind::Other`].
+    pub left_out: Option<u64>,
 }
 
 impl Node {
@@ -155,6 +157,7 @@ impl Node {
             xattrs: Vec::new(),
             sparse: false,
             totals: None,
+            left_out: None,
         }
     }
 
@@ -217,6 +220,9 @@ impl Node {
         if let Some((files, bytes)) = self.totals {
             extras.push((8, Writer::new().u64(files).u64(bytes).finish()));
         }
+        if let Some(len) = self.left_out {
+            extras.push((128, len.to_le_bytes().to_vec()));
+        }
         extras
     }
 
@@ -266,7 +272,8 @@ impl Node {
             }
             7 => self.sparse = true,
             8 => self.totals = Some((r.u64()?, r.u64()?)),
-            128.. => return Ok(()),
+            128 => self.left_out = Some(r.u64()?),
+            129.. => return Ok(()),
             other => return Err(FormatError::invalid("extra of a node", format!("tag {other} is not known to this russet"))),
         }
         r.finish()
@@ -344,7 +351,9 @@ mod tests {
     fn nodes_round_trip() {
         let mut dir = Node::new("b", NodeKind::Directory(Content::default()));
         dir.totals = Some((3, 9));
-        let nodes = vec![node("a"), dir, Node::new("c", NodeKind::Symlink(b"../x".to_vec())), Node::new("d", NodeKind::Other)];
+        let left_out = Node { left_out: Some(77), ..Node::new("e", NodeKind::Other) };
+        let link = Node::new("c", NodeKind::Symlink(b"../x".to_vec()));
+        let nodes = vec![node("a"), dir, link, Node::new("d", NodeKind::Other), left_out];
         assert_eq!(decode_nodes(&encoded(&nodes), None), Ok(nodes));
     }
 

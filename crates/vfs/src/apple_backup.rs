@@ -2,8 +2,8 @@
 
 mod reduction;
 
-pub use reduction::Reduction;
-pub(crate) use reduction::app_names;
+pub use reduction::{Reduction, apps};
+pub use russet_apple_format::app::Apps;
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -35,7 +35,7 @@ pub enum Form {
     Plain,
 }
 
-/// Makes Apple's folder again, in `to` itself.
+/// Makes Apple's folder again, in `to` itself. What was left out of the snapshot on purpose is not named in its manifest.
 pub fn export(
     repository: &Repository,
     snapshot: &Snapshot,
@@ -44,7 +44,8 @@ pub fn export(
     options: Options,
     progress: &dyn Progress,
 ) -> Result<Extracted> {
-    write(repository, snapshot, None, to, form, options, progress)
+    let reduction = Reduction::without_left_out(&*repository.reader()?, snapshot, &|_| false)?;
+    write(repository, snapshot, reduction, to, form, options, progress)
 }
 
 /// Makes a smaller Apple folder, in `to` itself: what holds nothing but these apps, each a bundle id or a name.
@@ -117,8 +118,7 @@ fn write(
 fn belongs(reduction: &Reduction, found: &Found<'_>) -> bool {
     match &found.node.kind {
         NodeKind::File(_) => reduction.has(found.path),
-        NodeKind::Directory(_) => found.path.len() == 2 && found.path.iter().all(u8::is_ascii_hexdigit),
-        NodeKind::Symlink(_) | NodeKind::Other => false,
+        _ => reduction.has_other(found),
     }
 }
 

@@ -6,8 +6,16 @@ use russet_apple_format::domain::{Domain, Kind};
 use russet_apple_format::photos;
 use russet_apple_format::well_known::{self, ENCRYPTED_ONLY, WellKnown};
 use russet_repository::format::snapshot::Source;
+use russet_repository::rewrite::REWRITTEN_WHY;
 
 use crate::view::{EntryKind, Item, View};
+
+/// The fact that says what was left out on purpose, a line each.
+pub const EXCLUDED: &str = "excluded";
+/// How many files that were.
+pub const EXCLUDED_FILES: &str = "excluded.files";
+/// Their plain bytes.
+pub const EXCLUDED_BYTES: &str = "excluded.bytes";
 
 /// Something that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +66,7 @@ impl View {
         }
         let encrypted = fact("apple.encrypted") == Some("yes");
         self.say_what_is_there(&mut coverage, encrypted);
+        self.say_what_was_left_out(&mut coverage);
         self.say_what_needs_encryption(&mut coverage, encrypted);
         self.say_what_is_in_icloud(&mut coverage, most_memory);
         coverage.absent(
@@ -112,6 +121,18 @@ impl View {
         }
     }
 
+    fn say_what_was_left_out(&self, coverage: &mut Coverage) {
+        if self.left_out().is_empty() {
+            return;
+        }
+        let wishes = self.snapshot.facts.get(EXCLUDED).map(|wishes| wishes.replace('\n', ", ")).unwrap_or_default();
+        let bytes: u64 = self.left_out().iter().map(|file| file.bytes).sum();
+        coverage.absent(
+            format!("{wishes} ({} files, {bytes} bytes)", self.left_out().len()),
+            "left out because somebody wanted that; `russet device include` takes it in again from the next backup on",
+        );
+    }
+
     fn say_what_needs_encryption(&self, coverage: &mut Coverage, encrypted: bool) {
         if encrypted {
             return;
@@ -133,7 +154,11 @@ impl View {
 
     fn say_what_is_in_icloud(&self, coverage: &mut Coverage, most_memory: u64) {
         let has = |known: WellKnown| self.item(known.domain, known.path).filter(|item| item.node.is_some());
-        if has(well_known::MESSAGES).is_none() {
+        let was_left_out = |known: &WellKnown| {
+            self.left_out().iter().any(|file| &*file.domain == known.domain && file.path == known.path.as_bytes())
+        };
+        let was_reduced = self.snapshot.facts.contains_key(REWRITTEN_WHY);
+        if has(well_known::MESSAGES).is_none() && !was_left_out(&well_known::MESSAGES) && !was_reduced {
             coverage.absent(
                 "Messages",
                 "the backup has no message database; perhaps Messages in iCloud is on, and they are only there",
@@ -146,8 +171,10 @@ impl View {
             photos::originals(bytes, item.size).ok()
         });
         let Some(listed) = listed else { return };
-        let here: HashSet<&[u8]> =
-            self.stored().filter(|item| &*item.domain == "CameraRollDomain").map(|item| &item.path[..]).collect();
+        let in_camera_roll = |domain: &str| domain == "CameraRollDomain";
+        let stored = self.stored().filter(|item| in_camera_roll(&item.domain)).map(|item| &item.path[..]);
+        let left_out = self.left_out().iter().filter(|file| in_camera_roll(&file.domain)).map(|file| &file.path[..]);
+        let here: HashSet<&[u8]> = stored.chain(left_out).collect();
         let elsewhere = listed.iter().filter(|path| !here.contains(path.as_bytes())).count();
         if elsewhere > 0 {
             coverage.absent(

@@ -6,15 +6,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Mutex;
 
-use globset::GlobMatcher;
 use rayon::prelude::*;
-use russet_apple_format::app::App;
+use russet_apple_format::app::{App, Apps};
 use russet_apple_format::domain::Domain;
 use russet_repository::{Phase, Progress};
 
 use crate::target::{Attributes, Options, Placed, Target, Written};
 use crate::view::{EntryKind, Item, View};
-use crate::{Result, VfsError, pattern};
+use crate::{PathGlob, Result, VfsError, apple_backup};
 
 /// Which files are meant. Several conditions must all hold; none means everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -125,27 +124,23 @@ fn attributes(item: &Item) -> Attributes {
 struct Matcher<'a> {
     selection: &'a Selection,
     apps: Vec<App>,
-    glob: Option<GlobMatcher>,
+    glob: Option<PathGlob>,
 }
 
 impl<'a> Matcher<'a> {
     fn new(view: &View, selection: &'a Selection) -> Result<Matcher<'a>> {
-        let compile = |pattern: &String| {
-            // A folder stands for all that is in it.
-            let whole = format!("{{{pattern},{pattern}/**}}", pattern = pattern.trim_end_matches('/'));
-            pattern::glob(&whole, pattern, false)
+        let known = match view.has_domains() && !selection.apps.is_empty() {
+            true => apple_backup::apps(&view.reader, view.snapshot())?,
+            false => Apps::default(),
         };
-        let apps = selection.apps.iter().map(|app| view.app(app)).collect::<Result<_>>()?;
-        Ok(Matcher { selection, apps, glob: selection.path.as_ref().map(compile).transpose()? })
+        let apps = selection.apps.iter().map(|app| known.find(app)).collect();
+        Ok(Matcher { selection, apps, glob: selection.path.as_deref().map(PathGlob::new).transpose()? })
     }
 
     fn chooses(&self, item: &Item) -> bool {
-        let by_app = self.apps.is_empty() || self.apps.iter().any(|app| app.has_domain(&item.domain));
+        let by_app = self.selection.apps.is_empty() || self.apps.iter().any(|app| app.has_domain(&item.domain));
         let by_domain = self.selection.domain.as_ref().is_none_or(|domain| domain.eq_ignore_ascii_case(&item.domain));
-        let by_path = self
-            .glob
-            .as_ref()
-            .is_none_or(|glob| glob.is_match(String::from_utf8_lossy(&item.path).as_ref()) || glob.is_match(item.shown()));
+        let by_path = self.glob.as_ref().is_none_or(|glob| glob.fits(&item.domain, &item.path));
         by_app && by_domain && by_path
     }
 

@@ -10,7 +10,9 @@
 pub mod snapshots;
 
 mod view;
-pub use view::{Entry, EntryKind, Item, Usage, View};
+pub use view::{Entry, EntryKind, Item, LeftOut, Usage, View};
+mod app_usage;
+pub use app_usage::AppUsage;
 mod content;
 pub use content::{stored_and_checked, stored_len};
 mod file;
@@ -18,10 +20,10 @@ pub use file::File;
 mod apps;
 pub use apps::{AppFolder, app_folders};
 mod coverage;
-pub use coverage::{Absent, Coverage, Present};
+pub use coverage::{Absent, Coverage, EXCLUDED, EXCLUDED_BYTES, EXCLUDED_FILES, Present};
 
 mod pattern;
-pub use pattern::Pattern;
+pub use pattern::{PathGlob, Pattern};
 pub mod diff;
 pub mod history;
 

@@ -2,7 +2,7 @@
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use crate::view::Item;
+use crate::view::{Item, shown};
 use crate::{Result, VfsError};
 
 /// Compiles a glob: `*` stops at a slash, `**` does not. `typed` is what the person typed, for messages.
@@ -13,6 +13,23 @@ pub(crate) fn glob(pattern: &str, typed: &str, case_blind: bool) -> Result<GlobM
         .build()
         .map(|glob| glob.compile_matcher())
         .map_err(|error| VfsError::BadPattern { pattern: typed.to_owned(), why: error.kind().to_string() })
+}
+
+/// A glob over the path of a file, or over domain, slash and path. What it fits stands for all that is below.
+#[derive(Debug, Clone)]
+pub struct PathGlob(GlobMatcher);
+
+impl PathGlob {
+    /// Compiles a glob; case matters.
+    pub fn new(pattern: &str) -> Result<PathGlob> {
+        let whole = format!("{{{pattern},{pattern}/**}}", pattern = pattern.trim_end_matches('/'));
+        glob(&whole, pattern, false).map(PathGlob)
+    }
+
+    /// Whether a file is meant.
+    pub fn fits(&self, domain: &str, path: &[u8]) -> bool {
+        self.0.is_match(String::from_utf8_lossy(path).as_ref()) || self.0.is_match(shown(domain, path))
+    }
 }
 
 /// What is searched for: a part of a path, or a glob over it. Case does not matter.
@@ -62,6 +79,20 @@ mod tests {
             xattrs: Vec::new(),
             node: None,
         }
+    }
+
+    #[test]
+    fn a_glob_stands_for_all_that_is_below_what_it_fits() {
+        let check = |pattern: &str, expected: bool| {
+            let fits = PathGlob::new(pattern).unwrap().fits("CameraRollDomain", b"Media/DCIM/100APPLE/IMG_0001.MOV");
+            assert_eq!(fits, expected, "{pattern}");
+        };
+        check("Media/DCIM", true);
+        check("Media/DCIM/", true);
+        check("CameraRollDomain/Media/*/100APPLE", true);
+        check("Media/**/*.MOV", true);
+        check("Media/*.MOV", false);
+        check("DCIM", false);
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::io::Read;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use russet_apple_format::app::App;
 use russet_apple_format::cipher_stream::DecryptReader;
 use russet_apple_format::database::Database;
 use russet_apple_format::domain::Domain;
@@ -100,6 +99,17 @@ pub struct Entry {
     pub missing: bool,
 }
 
+/// A file that was left out of a backup because somebody wanted that. It is not among the items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its domain.
+    pub domain: Arc<str>,
+    /// Its path in it.
+    pub path: Vec<u8>,
+    /// The length that the phone claims.
+    pub bytes: u64,
+}
+
 /// How much one app or domain takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
@@ -119,6 +129,7 @@ pub struct View {
     pub(crate) reader: Arc<Reader>,
     pub(crate) snapshot: Snapshot,
     items: Vec<Item>,
+    left_out: Vec<LeftOut>,
     unlocked_apple: bool,
     unreadable: Vec<(String, String)>,
 }
@@ -129,8 +140,8 @@ impl View {
         let locked = snapshot.facts.get("apple.locked").is_some_and(|locked| locked == "yes");
         if snapshot.source == Source::AppleBackup && !locked {
             let mut unreadable = Vec::new();
-            let items = apple_items(&reader, snapshot, &mut unreadable)?;
-            return Ok(View { reader, snapshot: snapshot.clone(), items, unlocked_apple: true, unreadable });
+            let (items, left_out) = apple_items(&reader, snapshot, &mut unreadable)?;
+            return Ok(View { reader, snapshot: snapshot.clone(), items, left_out, unlocked_apple: true, unreadable });
         }
         View::open_raw(reader, snapshot)
     }
@@ -147,7 +158,8 @@ impl View {
         walk_on(&reader, &snapshot.root, &mut visit, &mut |path, error| {
             unreadable.push((String::from_utf8_lossy(path).into_owned(), error.to_string()));
         })?;
-        Ok(View { reader, snapshot: snapshot.clone(), items, unlocked_apple: false, unreadable })
+        let left_out = Vec::new();
+        Ok(View { reader, snapshot: snapshot.clone(), items, left_out, unlocked_apple: false, unreadable })
     }
 
     /// What the files of a snapshot's tree are called by the manifest in it: domain and path, by the path in the tree.
@@ -166,6 +178,11 @@ impl View {
     /// Everything, in the order of domain and path.
     pub fn items(&self) -> &[Item] {
         &self.items
+    }
+
+    /// What was left out on purpose.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 
     /// Whether the items are those of an Apple backup, by domain.
@@ -226,16 +243,6 @@ impl View {
             (_, Some("")) => item.path.is_empty(),
             (_, Some(rest)) => rest.strip_prefix('/').is_some_and(|path| path.as_bytes() == item.path),
         })
-    }
-
-    /// Finds an app by its bundle id or its name.
-    pub fn app(&self, wanted: &str) -> Result<App> {
-        let domains = self.items.chunk_by(|a, b| a.domain == b.domain).map(|items| &*items[0].domain);
-        let (applications, names) = match self.unlocked_apple {
-            true => (manifest_plist(&self.reader, &self.snapshot)?.applications(), app_names(&self.reader, &self.snapshot)?),
-            false => Default::default(),
-        };
-        Ok(App::find(wanted, domains, &applications, &names))
     }
 
     /// Lists one folder; an empty path is the top.
@@ -378,6 +385,11 @@ pub(crate) fn manifest(reader: &Reader, snapshot: &Snapshot) -> Result<ManifestI
     Mbdb::parse(&bytes).map(ManifestIndex::Mbdb).map_err(apple("Manifest.mbdb"))
 }
 
+/// Whether a node stands for the contents of a file, be it that they were left out.
+fn is_content(node: &Node) -> bool {
+    matches!(node.kind, NodeKind::File(_)) || node.left_out.is_some()
+}
+
 /// The nodes of files' contents, by the id that the manifest calls them by, and the path each has in the snapshot.
 fn contents(reader: &Reader, snapshot: &Snapshot, unreadable: &mut Vec<(String, String)>) -> Result<HashMap<[u8; 20], Node>> {
     let mut contents = HashMap::new();
@@ -393,15 +405,15 @@ fn contents(reader: &Reader, snapshot: &Snapshot, unreadable: &mut Vec<(String, 
                     }
                 };
                 for inner_node in inner {
-                    if let (Some(id), NodeKind::File(_)) = (parse_file_id(&inner_node.name), &inner_node.kind)
+                    if let (Some(id), true) = (parse_file_id(&inner_node.name), is_content(&inner_node))
                         && node.name == inner_node.name[..2]
                     {
                         contents.insert(id, inner_node);
                     }
                 }
             }
-            NodeKind::File(_) => flat.extend(parse_file_id(&node.name).map(|id| (id, node))),
-            NodeKind::Symlink(_) | NodeKind::Other => {}
+            _ if is_content(&node) => flat.extend(parse_file_id(&node.name).map(|id| (id, node))),
+            _ => {}
         }
     }
     for (id, node) in flat {
@@ -415,7 +427,11 @@ const ROWS_AT_ONCE: usize = 8_192;
 /// More rows than this are not provided for before they come.
 const MOST_AHEAD: u64 = 1 << 22;
 
-fn apple_items(reader: &Reader, snapshot: &Snapshot, unreadable: &mut Vec<(String, String)>) -> Result<Vec<Item>> {
+fn apple_items(
+    reader: &Reader,
+    snapshot: &Snapshot,
+    unreadable: &mut Vec<(String, String)>,
+) -> Result<(Vec<Item>, Vec<LeftOut>)> {
     let manifest = manifest(reader, snapshot)?;
     let mut contents = contents(reader, snapshot, unreadable)?;
     let rows = manifest.rows().map_err(|source| VfsError::Apple { file: "Manifest.db", source })?;
@@ -423,6 +439,7 @@ fn apple_items(reader: &Reader, snapshot: &Snapshot, unreadable: &mut Vec<(Strin
     // Bad rows were named when the backup was brought in.
     let mut rows = rows.flatten();
     let mut domain: Arc<str> = "".into();
+    let mut left_out = Vec::new();
     let mut items = Vec::with_capacity(manifest.count().map_or(0, |count| count.min(MOST_AHEAD) as usize));
     // A batch at a time: the records of a million rows would take as much memory as the manifest itself.
     loop {
@@ -441,10 +458,14 @@ fn apple_items(reader: &Reader, snapshot: &Snapshot, unreadable: &mut Vec<(Strin
             if *domain != *row.domain {
                 domain = row.domain.as_str().into();
             }
+            if contents.get(&row.file_id).is_some_and(|node| node.left_out.is_some()) {
+                left_out.push(LeftOut { domain: domain.clone(), path: row.path.into_bytes(), bytes: record.size });
+                continue;
+            }
             items.extend(apple_item(reader, &mut contents, domain.clone(), row, record));
         }
     }
-    Ok(items)
+    Ok((items, left_out))
 }
 
 /// What a row stands for; nothing if it is one that a phone had not finished with, and there is no content for it.

@@ -21,14 +21,17 @@ use russet_apple_format::mbdb::Mbdb;
 use russet_apple_format::{ClassKeys, Error as AppleError, FileKey, Keybag, ManifestIndex};
 use russet_repository::format::id::FileName;
 use russet_repository::format::snapshot::{Problem, ProblemKind, Severity, Source};
-use russet_repository::format::tree::Content;
+use russet_repository::format::tree::{Content, NodeKind};
+use russet_repository::rewrite::RESTORE_UNFIT;
 use russet_repository::{Draft, Meta, Phase, Progress, Repository, Saved, SnapshotEntry};
+use russet_vfs::{EXCLUDED, EXCLUDED_BYTES, EXCLUDED_FILES};
 
+use crate::exclude::Exclusions;
 use crate::source::{AppleFolder, Layout};
 use crate::unlock::{Unlock, class_keys};
 use crate::{BackupError, Request, Result};
 use scan::Scan;
-use shelve::{Before, Run, store_tree};
+use shelve::{Before, LeftOut, Run, store_tree};
 
 /// No Manifest.mbdb is larger.
 const LARGEST_MBDB: u64 = 1 << 30;
@@ -62,7 +65,8 @@ pub fn import(
         detail: error.to_string(),
     };
     let problems = scan.unreadable.iter().map(unreadable).collect();
-    let ready = Ready { folder, scan, keys, manifest, before, parent: parent.map(|parent| parent.name), problems };
+    let (parent, exclusions) = (parent.map(|parent| parent.name), Exclusions::of(repository, &folder.udid)?);
+    let ready = Ready { folder, scan, keys, manifest, exclusions, before, parent, problems };
     let from = BTreeMap::from([("source.path".to_owned(), folder.path.to_string_lossy().into_owned())]);
     let (root, meta) = match keep(&draft, ready, from, request, progress) {
         Ok(kept) => kept,
@@ -82,6 +86,8 @@ pub(crate) struct Ready<'a> {
     pub(crate) keys: Option<ClassKeys>,
     /// Nothing if the backup is locked.
     pub(crate) manifest: Option<ManifestIndex>,
+    /// What is left out; of a locked backup nothing is, because nobody knows what its files are.
+    pub(crate) exclusions: Exclusions,
     pub(crate) before: Before,
     pub(crate) parent: Option<FileName>,
     /// What is wrong so far.
@@ -96,14 +102,17 @@ pub(crate) fn keep(
     request: &Request<'_>,
     progress: &dyn Progress,
 ) -> Result<(Content, Meta)> {
-    let Ready { folder, scan, keys, manifest, before, parent, problems } = ready;
+    let Ready { folder, scan, keys, manifest, exclusions, before, parent, problems } = ready;
     let locked = folder.encrypted && keys.is_none();
+    let sieve = manifest.as_ref().map(|manifest| exclusions.in_backup(folder, manifest)).transpose()?.unwrap_or_default();
     progress.phase(Phase::Storing, scan.files.len() as u64, scan.files.iter().map(|f| f.len).sum());
     let run = Run {
         draft,
         scan: &scan,
         before: &before,
         keys: keys.as_ref(),
+        sieve: &sieve,
+        left_out: LeftOut::default(),
         locked,
         progress,
         nodes: Mutex::new(Vec::with_capacity(scan.files.len())),
@@ -121,10 +130,12 @@ pub(crate) fn keep(
     // Losses first: only the first thousands are listed in the snapshot.
     problems.sort_by(|a, b| (b.severity, a.kind, &a.path, &a.detail).cmp(&(a.severity, b.kind, &b.path, &b.detail)));
     problems.dedup();
-    let (files, bytes) = (nodes.len() as u64, run.bytes.into_inner());
+    let files = nodes.iter().filter(|(_, node)| matches!(node.kind, NodeKind::File(_))).count() as u64;
+    let (bytes, left_out) = (run.bytes.into_inner(), run.left_out);
     let root = store_tree(draft, &scan, nodes).map_err(|error| error.caused_in(draft))?;
     let mut facts = facts(folder, locked, request);
     facts.extend(from);
+    facts.extend(exclusions_as_facts(&exclusions, left_out));
     let meta = Meta {
         started: request.started,
         finished: (request.clock)(),
@@ -136,6 +147,25 @@ pub(crate) fn keep(
         problems,
     };
     Ok((root, meta))
+}
+
+/// What a snapshot says of what was left out; nothing if nothing was.
+fn exclusions_as_facts(exclusions: &Exclusions, left_out: LeftOut) -> BTreeMap<String, String> {
+    let LeftOut { files, bytes } = left_out;
+    let (files, bytes) = (files.into_inner(), bytes.into_inner());
+    if files == 0 {
+        return BTreeMap::new();
+    }
+    let unfit = format!("left out as wanted: {}", exclusions.wishes().collect::<Vec<_>>().join(", "));
+    [
+        (EXCLUDED, exclusions.text()),
+        (EXCLUDED_FILES, files.to_string()),
+        (EXCLUDED_BYTES, bytes.to_string()),
+        (RESTORE_UNFIT, unfit),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
 }
 
 fn into_inner<T>(mutex: Mutex<T>) -> T {

@@ -23,6 +23,10 @@ pub(crate) enum Place {
     Stored(Stored),
     /// In the last snapshot: the phone did not send it again.
     Kept(Box<Node>),
+    /// Nowhere: the last backup left it out, and the phone did not send it again.
+    LeftOut,
+    /// Shown to the phone in place of what it sent last time. It always sends this one anew.
+    Shown(Arc<[u8]>),
 }
 
 /// A content and its SHA-1, or why there is none.

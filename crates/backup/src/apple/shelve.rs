@@ -20,6 +20,7 @@ use russet_repository::{Draft, Hint, Progress, RepositoryError};
 use super::peel;
 use super::place::{Place, Spooled};
 use super::scan::{Scan, Scanned};
+use crate::exclude::Sieve;
 use crate::source::{AppleFolder, Layout};
 use crate::{BackupError, Result};
 
@@ -69,11 +70,21 @@ pub(crate) struct Run<'a> {
     pub(crate) scan: &'a Scan,
     pub(crate) before: &'a Before,
     pub(crate) keys: Option<&'a ClassKeys>,
+    /// What is left out.
+    pub(crate) sieve: &'a Sieve,
+    pub(crate) left_out: LeftOut,
     pub(crate) locked: bool,
     pub(crate) progress: &'a dyn Progress,
     /// Each with the number of its folder.
     pub(crate) nodes: Mutex<Vec<(u32, Node)>>,
     pub(crate) problems: Mutex<Vec<Problem>>,
+    pub(crate) bytes: AtomicU64,
+}
+
+/// What was left out so far.
+#[derive(Debug, Default)]
+pub(crate) struct LeftOut {
+    pub(crate) files: AtomicU64,
     pub(crate) bytes: AtomicU64,
 }
 
@@ -136,6 +147,12 @@ impl Run<'_> {
                     }
                     continue;
                 };
+                if self.sieve.holds_back(&row.domain, &row.path) {
+                    if !std::mem::replace(&mut named[file], true) {
+                        self.leave_out(&self.scan.files[file], parse(&row).map_or(0, |record| record.size));
+                    }
+                    continue;
+                }
                 // Of two rows of one id the first has it. The workers are gone only if one of them failed, and `join` says how.
                 if !std::mem::replace(&mut named[file], true) && sender.send(Job { row, file }).is_err() {
                     break;
@@ -151,11 +168,26 @@ impl Run<'_> {
         Ok((0..self.scan.files.len()).filter(|&file| !named[file]).collect())
     }
 
+    /// Keeps of a file that it was there, so that the phone can be shown what it sent.
+    fn leave_out(&self, file: &Scanned, bytes: u64) {
+        if let Place::Spool(spooled) = &file.place {
+            spooled.remove();
+        }
+        self.left_out.files.fetch_add(1, Ordering::Relaxed);
+        self.left_out.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.done(file, Node { left_out: Some(file.len), ..file.node(NodeKind::Other) }, file.len);
+    }
+
     /// Stores one file that the manifest names.
     fn listed_file(&self, job: &Job, parse: &Parse<'_>, buffer: &mut Vec<u8>) -> Result<()> {
         let (row, file) = (&job.row, &self.scan.files[job.file]);
         let record = fingerprint(row);
         let path = shown(row);
+        if let Place::LeftOut = file.place {
+            let detail = "it was left out so far, and the phone did not send it again".to_owned();
+            self.problem(ProblemKind::Missing, Severity::Loss, path, detail);
+            return Ok(());
+        }
         if let Some(node) = self.unchanged(file, Some(record)) {
             // What was wrong with it still is.
             let old = self.before.problems.lock().unwrap_or_else(|e| e.into_inner()).remove(&path);
@@ -236,6 +268,9 @@ impl Run<'_> {
     pub(crate) fn other_files(&self, files: Vec<usize>, manifest_key: Option<&FileKey>) -> Result<()> {
         files.into_par_iter().try_for_each_init(Vec::new, |buffer, number| {
             let file = &self.scan.files[number];
+            if let Place::LeftOut = file.place {
+                return Ok(());
+            }
             if let Some(node) = self.unchanged(file, None) {
                 self.done(file, node, file.len);
                 return Ok(());
@@ -303,13 +338,15 @@ impl Run<'_> {
                 .map_err(RepositoryError::Source)
                 .and_then(|mut open| peel::as_it_is(self.draft, &mut open, hint, digest.is_some(), buffer, &mut seen))
                 .map(|stored| (stored, None)),
-            Place::Memory(bytes) => peel::as_it_is(self.draft, &mut &bytes[..], hint, digest.is_some(), buffer, &mut seen)
-                .map(|stored| (stored, None)),
+            Place::Memory(bytes) | Place::Shown(bytes) => {
+                peel::as_it_is(self.draft, &mut &bytes[..], hint, digest.is_some(), buffer, &mut seen)
+                    .map(|stored| (stored, None))
+            }
             Place::Stored(stored) => stored.content().map(|(content, sha1)| {
                 seen(file.len);
                 (peel::Stored { content, layer: None, digest: Some(sha1), read: file.len }, None)
             }),
-            Place::Kept(_) => unreachable!("what was kept is unchanged"),
+            Place::Kept(_) | Place::LeftOut => unreachable!("what is not here is not read"),
         };
         let (stored, changed) = match outcome {
             Ok(outcome) => outcome,

@@ -3,22 +3,26 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use russet_apple_format::Keybag;
+use russet_apple_format::row::file_id_text;
 use russet_apple_format::status::Status;
+use russet_apple_format::{Keybag, RowName};
 use russet_device::{Ask as PhoneAsk, Facts, Outcome, Session};
 use russet_repository::format::key::random;
 use russet_repository::format::snapshot::{Problem, ProblemKind, Severity, Snapshot};
 use russet_repository::format::tree::{Content, Node, NodeKind};
 use russet_repository::{Draft, Meta, Phase, Repository, RepositoryError, SnapshotEntry};
+use russet_vfs::EXCLUDED_FILES;
+use russet_vfs::apple_backup::{self, Reduction};
 use zeroize::Zeroizing;
 
 use super::host::{ArchiveHost, Arrivals};
 use super::spool::{Footing, Spool};
-use super::tree::{Folder, Item};
+use super::tree::{FileItem, Folder, Item};
 use super::{Options, Taken, Watch, info, path, preflight, talk};
 use crate::apple::place::Place;
 use crate::apple::shelve::Before;
 use crate::apple::{self, Ready};
+use crate::exclude::Exclusions;
 use crate::source::{AppleFolder, Descriptions, Layout};
 use crate::unlock::{Unlock, keep_password_of, knows_password};
 use crate::{Ask, BackupError, Request, Result};
@@ -44,9 +48,21 @@ pub fn back_up(
         return Err(BackupError::PhoneChanged { device: facts.name.clone(), what });
     };
     let parent = apple::parent_of(repository, &facts.udid)?;
+    let exclusions = Exclusions::of(repository, &facts.udid)?;
     let draft = repository.draft()?;
-    let taking =
-        Taking { repository, session, facts, options, request, watch, encrypted, parent: parent.as_ref(), draft: &draft };
+    let parent_entry = parent.as_ref();
+    let taking = Taking {
+        repository,
+        session,
+        facts,
+        options,
+        request,
+        watch,
+        encrypted,
+        exclusions,
+        parent: parent_entry,
+        draft: &draft,
+    };
     let Arrived { root, meta, outcome, spool } = match taking.take(unlock) {
         Ok(arrived) => arrived,
         Err(error) => {
@@ -72,6 +88,7 @@ struct Taking<'a> {
     request: &'a Request<'a>,
     watch: &'a dyn Watch,
     encrypted: bool,
+    exclusions: Exclusions,
     parent: Option<&'a SnapshotEntry>,
     draft: &'a Draft,
 }
@@ -120,7 +137,7 @@ impl Taking<'_> {
             return Err(self.changed("it removed its own backup".into()));
         };
         drop(tree);
-        let (Arrivals::Wait(mut spool) | Arrivals::Store(mut spool)) = arrivals else {
+        let (Arrivals::Wait(mut spool) | Arrivals::Store(mut spool) | Arrivals::Seal(mut spool)) = arrivals else {
             unreachable!("a backup has a spool");
         };
         let scan = whole.into_scan();
@@ -134,6 +151,7 @@ impl Taking<'_> {
             scan,
             keys,
             manifest,
+            exclusions: self.exclusions.clone(),
             before: self.parent.map(|parent| Before::problems_of(&parent.snapshot)).unwrap_or_default(),
             parent: self.parent.map(|parent| parent.name),
             problems: outcome.warnings.iter().map(|(path, why)| unread(path, why)).collect(),
@@ -147,11 +165,12 @@ impl Taking<'_> {
     fn host(&self, unlock: &Unlock<'_>) -> Result<ArchiveHost<'_>> {
         let udid = &self.facts.udid;
         let base = match self.parent {
-            Some(parent) if !self.options.full => base(self.draft, &parent.snapshot, unlock),
+            Some(parent) if !self.options.full => base(self.draft, &parent.snapshot, &self.exclusions, unlock),
             _ => None,
         };
         let footing = Footing {
-            udid: format!("{udid} {}", if self.encrypted { "encrypted" } else { "plain" }),
+            // What is left out decides which part of the last snapshot the phone is shown.
+            udid: format!("{udid} {} {}", if self.encrypted { "encrypted" } else { "plain" }, self.exclusions.text()),
             parent: base.as_ref().and(self.parent).map(|parent| parent.name.0.to_vec()).unwrap_or_default(),
         };
         let key = spool_key(self.repository, udid, (self.request.clock)())?;
@@ -160,7 +179,11 @@ impl Taking<'_> {
             io::ErrorKind::WouldBlock => BackupError::PhoneBusy { device: self.facts.name.clone() },
             _ => BackupError::Io { path: self.options.spool.clone(), source: error },
         })?;
-        let arrivals = if self.encrypted { Arrivals::Wait(spool) } else { Arrivals::Store(spool) };
+        let arrivals = match (self.encrypted, self.exclusions.is_empty()) {
+            (true, _) => Arrivals::Wait(spool),
+            (false, true) => Arrivals::Store(spool),
+            (false, false) => Arrivals::Seal(spool),
+        };
         let mut host = ArchiveHost::new(self.draft, udid, arrivals, self.request.clock);
         host.volumes = self.options.volumes.clone();
         if let Some(base) = base {
@@ -214,7 +237,9 @@ fn spool_key(repository: &Repository, udid: &str, now: i64) -> Result<Zeroizing<
 /// The last snapshot as the phone's folder. Nothing if the phone had better send everything: the snapshot is not whole, or holds ciphertext
 /// that can be unlocked this time. One that an app was taken out of serves: its manifest does not name the app's files, so to the phone
 /// they are new. One that lost files is not whole, for its manifest still names them.
-fn base(draft: &Draft, snapshot: &Snapshot, unlock: &Unlock<'_>) -> Option<Folder> {
+///
+/// Files that it left out, and that are wanted now, are not named in the manifest that the phone is shown: so it sends them.
+fn base(draft: &Draft, snapshot: &Snapshot, exclusions: &Exclusions, unlock: &Unlock<'_>) -> Option<Folder> {
     let said = |fact: &str, value: &str| snapshot.facts.get(fact).is_some_and(|known| known == value);
     let locked = said("apple.locked", "yes") && !matches!(unlock, Unlock::Without);
     if !snapshot.whole || locked || !said("apple.layout", "Manifest.db") {
@@ -223,13 +248,41 @@ fn base(draft: &Draft, snapshot: &Snapshot, unlock: &Unlock<'_>) -> Option<Folde
     // What the repository has lost is shown to be missing.
     let held = |node: &Node| !matches!(&node.kind, NodeKind::File(content) if !draft.holds(content));
     // A snapshot that is damaged costs sending everything, not the run.
-    Folder::of_snapshot(draft.reader(), &snapshot.root, &held).ok()
+    let mut folder = Folder::of_snapshot(draft.reader(), &snapshot.root, &held).ok()?;
+    if snapshot.facts.contains_key(EXCLUDED_FILES) {
+        // Nobody could tell which files are to be left out this time.
+        if matches!(unlock, Unlock::Without) {
+            return None;
+        }
+        take_in_again(draft, snapshot, exclusions, &mut folder).ok()?;
+    }
+    Some(folder)
+}
+
+/// Has the phone send what was left out and is wanted now.
+fn take_in_again(draft: &Draft, snapshot: &Snapshot, exclusions: &Exclusions, folder: &mut Folder) -> Result<()> {
+    const NAME: &str = "Manifest.db";
+    let sieve = exclusions.compile(&apple_backup::apps(draft.reader(), snapshot)?)?;
+    let stays = |name: &RowName<'_>| sieve.holds_back(&name.domain, &name.path);
+    let Some(reduction) = Reduction::without_left_out(draft.reader(), snapshot, &stays)? else { return Ok(()) };
+    for id in reduction.gone().map(file_id_text) {
+        for place in [format!("{}/{id}", &id[..2]), id] {
+            if let Ok(FileItem { place: Place::LeftOut, .. }) = folder.file(&path(&place)?) {
+                folder.take(&path(&place)?);
+            }
+        }
+    }
+    if let (Some(bytes), Ok(shown)) = (reduction.stored(NAME.as_bytes()), folder.file(&path(NAME)?)) {
+        let file = FileItem { len: bytes.len() as u64, modified: shown.modified, place: Place::Shown(bytes.into()) };
+        folder.put(&path(NAME)?, Item::File(file)).expect("it takes the place of a file");
+    }
+    Ok(())
 }
 
 /// Fails unless the phone's own status says that the backup is finished, and the phone sent it and its list of files this time.
 fn finished(host: &ArchiveHost<'_>, udid: &str, device: &str) -> Result<()> {
     let status_path = path(&format!("{udid}/Status.plist"))?;
-    let arrived = |path| host.tree.file(path).is_ok_and(|file| !matches!(file.place, Place::Kept(_)));
+    let arrived = |path| host.tree.file(path).is_ok_and(|file| !matches!(file.place, Place::Kept(_) | Place::Shown(_)));
     let status = host.description(&status_path).and_then(|bytes| Status::parse(&bytes).ok());
     match status {
         Some(status) if status.is_finished() && arrived(&status_path) && arrived(&path(&format!("{udid}/Manifest.db"))?) => {

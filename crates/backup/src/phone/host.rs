@@ -33,6 +33,8 @@ pub(crate) enum Arrivals {
     Wait(Spool),
     /// It is plain: it goes into the draft at once. What cannot go there waits sealed.
     Store(Spool),
+    /// It is plain, and only the manifest tells what is to be left out: all of it waits sealed.
+    Seal(Spool),
     /// Nothing but descriptions arrives.
     Refuse,
 }
@@ -116,7 +118,7 @@ impl<'a> ArchiveHost<'a> {
     fn content(&self, path: &BackupPath) -> Result<(Box<dyn Read + '_>, u64), HostError> {
         let file = self.tree.file(path).map_err(refusal)?;
         let content: Box<dyn Read + '_> = match &file.place {
-            Place::Memory(bytes) => Box::new(Cursor::new(bytes.clone())),
+            Place::Memory(bytes) | Place::Shown(bytes) => Box::new(Cursor::new(bytes.clone())),
             Place::Spool(spooled) => spooled.open().map_err(HostError::Io)?,
             Place::Kept(node) => {
                 // A key that only adds has few contents at hand. For the phone the others are not here.
@@ -126,6 +128,7 @@ impl<'a> ArchiveHost<'a> {
                 }
                 russet_vfs::stored_and_checked(self.draft.reader(), node)
             }
+            Place::LeftOut => return Err(HostError::NotFound),
             Place::Stored(..) | Place::Disk => return Err(HostError::Refused("it is on its way into the archive".into())),
         };
         Ok((content, file.len))
@@ -181,7 +184,7 @@ impl<'a> ArchiveHost<'a> {
             Some(Item::File(FileItem { place: Place::Spool(spooled), .. })) => match &mut self.arrivals {
                 // A file that stays is removed with the spool.
                 Arrivals::Wait(spool) => drop(spool.let_go(&spooled)),
-                Arrivals::Store(spool) => spool.drop_file(&spooled),
+                Arrivals::Store(spool) | Arrivals::Seal(spool) => spool.drop_file(&spooled),
                 Arrivals::Refuse => {}
             },
             Some(Item::Folder(folder)) => folder.into_items().for_each(|item| self.let_go(Some(item))),
@@ -202,7 +205,9 @@ impl<'a> ArchiveHost<'a> {
                 Ok(())
             }
             Err(error) => {
-                if let (Some(spooled), Arrivals::Wait(spool) | Arrivals::Store(spool)) = (waits, &mut self.arrivals) {
+                if let (Some(spooled), Arrivals::Wait(spool) | Arrivals::Store(spool) | Arrivals::Seal(spool)) =
+                    (waits, &mut self.arrivals)
+                {
                     spool.drop_file(&spooled);
                 }
                 Err(refusal(error))
@@ -223,12 +228,14 @@ impl<'a> ArchiveHost<'a> {
                 let len = spooled.len;
                 Ok((Place::Spool(spooled), len, Some(number)))
             }
-            Arrivals::Store(spool) if MANIFESTS.contains(&name) => {
+            Arrivals::Store(_) if !MANIFESTS.contains(&name) => {
+                self.storing.store(self.draft, content, buffer).map(|(place, len)| (place, len, None))
+            }
+            Arrivals::Store(spool) | Arrivals::Seal(spool) => {
                 let spooled = spool.take_sealed(content, buffer).map_err(broken)?;
                 let len = spooled.len;
                 Ok((Place::Spool(spooled), len, None))
             }
-            Arrivals::Store(_) => self.storing.store(self.draft, content, buffer).map(|(place, len)| (place, len, None)),
             Arrivals::Refuse => Err(HostError::Refused("nothing is to be stored now".into())),
         }
     }
@@ -262,7 +269,9 @@ impl<'a> ArchiveHost<'a> {
             self.may_remember()?;
         }
         let mut op = Op::Again(from.clone(), to.clone());
-        if let (Place::Spool(spooled), Arrivals::Wait(spool) | Arrivals::Store(spool)) = (&file.place, &mut self.arrivals) {
+        if let (Place::Spool(spooled), Arrivals::Wait(spool) | Arrivals::Store(spool) | Arrivals::Seal(spool)) =
+            (&file.place, &mut self.arrivals)
+        {
             let (number, linked) = spool.link(spooled).map_err(disk)?;
             op = Op::Put(to.clone(), number, file.len, file.modified.0);
             file.place = Place::Spool(linked);

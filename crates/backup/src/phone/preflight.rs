@@ -4,6 +4,7 @@ use russet_device::Facts;
 use russet_repository::format::snapshot::{Snapshot, Source};
 use russet_repository::rewrite::RESTORE_UNFIT;
 use russet_repository::{Repository, Saved, SnapshotEntry};
+use russet_vfs::EXCLUDED_BYTES;
 
 /// Below this charge, in percent, a phone that is not charging may go off in the middle.
 const LOW_BATTERY: u8 = 20;
@@ -133,7 +134,12 @@ pub(crate) fn after_backup(repository: &Repository, parent: Option<&SnapshotEntr
         let pinned = repository.pin(parent.name, &format!("the last before iOS {to}"), now).is_ok();
         remarks.push(Remark::NewIos { from, to, pinned });
     }
-    let (before, now) = (parent.snapshot.bytes, saved.snapshot.bytes);
+    // What somebody wants left out is not gone from the phone.
+    let on_the_phone = |snapshot: &Snapshot| {
+        let left_out = snapshot.facts.get(EXCLUDED_BYTES).and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
+        snapshot.bytes.saturating_add(left_out)
+    };
+    let (before, now) = (on_the_phone(&parent.snapshot), on_the_phone(&saved.snapshot));
     if now < before - before / 10 * 3 {
         remarks.push(Remark::Shrunk { from: before, to: now });
     }

@@ -220,6 +220,7 @@ impl Folder {
             let item = match &node.kind {
                 NodeKind::Directory(inner) => Item::Folder(Folder::of_snapshot(reader, inner, shown)?),
                 NodeKind::File(_) => Item::File(FileItem::kept(node)),
+                NodeKind::Other if node.left_out.is_some() => Item::File(FileItem::left_out(&node)),
                 _ => Item::Other(Box::new(node)),
             };
             folder.insert(name, item);
@@ -284,6 +285,11 @@ impl FileItem {
     /// A file of the last snapshot, with the length that it had in the phone's folder.
     fn kept(node: Node) -> FileItem {
         FileItem { len: russet_vfs::stored_len(&node), modified: node.mtime, place: Place::Kept(Box::new(node)) }
+    }
+
+    /// A file that the last snapshot left out: the phone sees the length that it sent.
+    fn left_out(node: &Node) -> FileItem {
+        FileItem { len: node.left_out.unwrap_or(0), modified: node.mtime, place: Place::LeftOut }
     }
 }
 

@@ -6,6 +6,7 @@ mod phone;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use russet_backup::exclude::Exclusions;
 use russet_backup::phone::Remark;
 use russet_backup::{Request, Saved};
 use russet_device::{Session as Phone, WireStats};
@@ -110,6 +111,13 @@ fn report(session: &Session, repository: &Repository, done: &[Done], shown: &Sho
     for one in done {
         for line in summary(one) {
             session.out.summary(line)?;
+        }
+        let snapshot = &one.saved.snapshot;
+        let udid = facts::get(snapshot, facts::UDID).unwrap_or_default();
+        if facts::is_locked(snapshot) && !Exclusions::of(repository, udid)?.is_empty() {
+            session
+                .out
+                .warn("nothing was left out, because without the phone's password nobody can tell its files from one another");
         }
         for remark in &one.remarks {
             match remarks::is_alarm(remark) {

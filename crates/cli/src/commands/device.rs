@@ -1,5 +1,7 @@
 //! `russet device`: settings of a phone that matter to its backups.
 
+mod choose;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,11 +17,14 @@ use crate::progress::Meter;
 use crate::report::{Code, Failure, Result};
 use crate::secrets::Source;
 use crate::session::{FirstUse, Session};
+use crate::wanted::Device;
 use crate::{remarks, terminal};
 
 /// Changes settings of a phone that decide what its backups keep
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  russet device encryption on")]
+#[command(
+    after_help = "Example:\n  russet device encryption on\n  russet device apps\n  russet device exclude net.whatsapp.WhatsApp"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -32,6 +37,32 @@ enum Verb {
     Encryption {
         #[command(subcommand)]
         verb: Switch,
+    },
+    /// Lists the apps of a device, the largest first, and says which go into its backups
+    #[command(after_help = "Example:\n  russet device apps --device \"Anna's iPhone\"")]
+    Apps {
+        #[command(flatten)]
+        device: Device,
+    },
+    /// Leaves apps, domains or files out of a device's backups from now on
+    ///
+    /// The phone sends them all the same; this computer does not keep them. Such a backup is not for a full restore, and says so.
+    #[command(after_help = "Example:\n  russet device exclude net.whatsapp.WhatsApp\n  russet device exclude '**/*.mov'")]
+    Exclude {
+        /// An app's bundle id or name, a domain, or a pattern over path or domain and path: `*` stops at a slash, `**` does not
+        #[arg(required = true, value_name = "APP|DOMAIN|GLOB")]
+        what: Vec<String>,
+        #[command(flatten)]
+        device: Device,
+    },
+    /// Takes what was left out into a device's backups again
+    #[command(after_help = "Example:\n  russet device include net.whatsapp.WhatsApp")]
+    Include {
+        /// What was given to `russet device exclude`
+        #[arg(required = true, value_name = "APP|DOMAIN|GLOB")]
+        what: Vec<String>,
+        #[command(flatten)]
+        device: Device,
     },
 }
 
@@ -109,7 +140,15 @@ impl NewPassword {
 }
 
 pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
-    let Verb::Encryption { verb } = &args.verb;
+    match &args.verb {
+        Verb::Encryption { verb } => switch(verb, session),
+        Verb::Apps { device } => choose::apps(device, session),
+        Verb::Exclude { what, device } => choose::exclude(what, device, session),
+        Verb::Include { what, device } => choose::include(what, device, session),
+    }
+}
+
+fn switch(verb: &Switch, session: &Session) -> Result<Code> {
     let (Switch::On { way, first, .. } | Switch::Off { way, first, .. } | Switch::ChangePassword { way, first, .. }) = verb;
     let hub = way.road.hub()?;
     let attached = way.find(&hub, Duration::ZERO, session)?;

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 
-use russet_apple_format::app::App;
+use russet_apple_format::app::{App, Apps};
 use russet_apple_format::info::{self, Info};
 use russet_apple_format::manifest::ManifestPlist;
 use russet_apple_format::row::parse_file_id;
 use russet_apple_format::{FileKey, ManifestIndex, RowName, cipher};
 use russet_repository::format::snapshot::{Snapshot, Source};
-use russet_repository::format::tree::{Layer, Node};
-use russet_repository::{Reader, RepositoryError, find};
+use russet_repository::format::tree::{Layer, Node, NodeKind};
+use russet_repository::{Found, Reader, RepositoryError, find, walk};
 
 use super::{apple, manifest_plist};
+use crate::coverage::EXCLUDED_FILES;
 use crate::view::manifest;
 use crate::{Result, VfsError, content};
 
@@ -28,6 +29,8 @@ const LARGEST_INFO: u64 = 64 << 20;
 pub struct Reduction {
     stays: HashSet<[u8; 20]>,
     goes: HashSet<[u8; 20]>,
+    /// What no row names stays.
+    keeps_rest: bool,
     /// The list of files, decrypted.
     manifest: Vec<u8>,
     /// What that is encrypted with.
@@ -37,20 +40,67 @@ pub struct Reduction {
 }
 
 impl Reduction {
-    /// A backup that holds nothing but these apps, each a bundle id or a name.
+    /// A backup that holds nothing but these apps, each a bundle id or a name. That there is nothing of one of them is an error, because
+    /// its name was mistyped.
     pub fn to_apps(reader: &Reader, snapshot: &Snapshot, apps: &[String]) -> Result<Reduction> {
         let (manifest, found) = apps_in(reader, snapshot, apps)?;
+        if let Some((wanted, _)) = apps.iter().zip(&found).find(|(_, app)| app.is_empty()) {
+            return Err(VfsError::NoPath { path: format!("app {wanted}") });
+        }
         let is_of_one = |domain: &str| found.iter().any(|app| app.has_domain(domain));
         let has_one = |id: &str| found.iter().any(|app| app.has_container(id));
-        Reduction::of(reader, snapshot, manifest, &|name| is_of_one(&name.domain), &has_one)
+        Reduction::to(reader, snapshot, manifest, &is_of_one, &has_one)
     }
 
-    /// A backup that holds everything but these apps.
-    pub fn without_apps(reader: &Reader, snapshot: &Snapshot, apps: &[String]) -> Result<Reduction> {
+    /// A backup that holds one domain and nothing else.
+    pub fn to_domain(reader: &Reader, snapshot: &Snapshot, domain: &str) -> Result<Reduction> {
+        Reduction::to(reader, snapshot, open(reader, snapshot)?, &|found| found == domain, &|_| false)
+    }
+
+    /// A backup that holds everything but these apps. Nothing if there is nothing of them.
+    pub fn without_apps(reader: &Reader, snapshot: &Snapshot, apps: &[String]) -> Result<Option<Reduction>> {
         let (manifest, found) = apps_in(reader, snapshot, apps)?;
-        let is_of_one = |domain: &str| found.iter().any(|app| app.has_domain(domain));
+        if found.iter().all(App::is_empty) {
+            return Ok(None);
+        }
+        let is_of_one = |name: &RowName<'_>| found.iter().any(|app| app.has_domain(&name.domain));
         let has_one = |id: &str| found.iter().any(|app| app.has_container(id));
-        Reduction::of(reader, snapshot, manifest, &|name| !is_of_one(&name.domain), &|id| !has_one(id))
+        Reduction::of(reader, snapshot, manifest, &|name| !is_of_one(name), &|id| !has_one(id)).map(Some)
+    }
+
+    /// A backup that does not name the files that were left out of the snapshot, but those that are named to `stays` and wanted by it.
+    /// Nothing if that is all of it.
+    pub fn without_left_out(
+        reader: &Reader,
+        snapshot: &Snapshot,
+        stays: &dyn Fn(&RowName<'_>) -> bool,
+    ) -> Result<Option<Reduction>> {
+        let left_out = left_out(reader, snapshot)?;
+        if left_out.is_empty() {
+            return Ok(None);
+        }
+        let is_there = |name: &RowName<'_>| name.file_id.is_none_or(|id| !left_out.contains(&id));
+        let keep = |name: &RowName<'_>| is_there(name) || stays(name);
+        let reduction = Reduction::of(reader, snapshot, open(reader, snapshot)?, &keep, &|_| true)?;
+        Ok(Some(reduction).filter(|reduction| !reduction.goes.is_empty()))
+    }
+
+    /// The ids of the files whose rows go.
+    pub fn gone(&self) -> impl Iterator<Item = &[u8; 20]> {
+        self.goes.iter()
+    }
+
+    fn to(
+        reader: &Reader,
+        snapshot: &Snapshot,
+        manifest: ManifestIndex,
+        keeps: &dyn Fn(&str) -> bool,
+        keeps_container: &dyn Fn(&str) -> bool,
+    ) -> Result<Reduction> {
+        let left_out = left_out(reader, snapshot)?;
+        let is_there = |name: &RowName<'_>| name.file_id.is_none_or(|id| !left_out.contains(&id));
+        let keep = |name: &RowName<'_>| keeps(&name.domain) && is_there(name);
+        Ok(Reduction { keeps_rest: false, ..Reduction::of(reader, snapshot, manifest, &keep, keeps_container)? })
     }
 
     fn of(
@@ -68,28 +118,34 @@ impl Reduction {
             keep
         };
         let manifest = manifest.reduce(keep).map_err(apple("Manifest.db"))?;
+        // Of two rows of one id the one that stays has the file.
+        goes.retain(|id| !stays.contains(id));
         let mut plist = manifest_plist(reader, snapshot)?;
         plist.retain_applications(keeps_container);
         // It only describes, so one that cannot be used is left out.
         let info = info_plist(reader, snapshot)?.and_then(|info| info::retain_applications(&info, keeps_container).ok());
-        Ok(Reduction { stays, goes, manifest, key: manifest_key(reader, snapshot)?, plist, info })
+        Ok(Reduction { stays, goes, keeps_rest: true, manifest, key: manifest_key(reader, snapshot)?, plist, info })
     }
 
-    /// Whether a file of the backup folder goes because its row in the manifest goes.
-    pub fn drops(&self, path: &[u8]) -> bool {
-        id_of(path).is_some_and(|id| self.goes.contains(&id) && !self.stays.contains(&id))
-    }
-
-    /// Whether a file of the backup folder is one that a row of the manifest still names, or one that describes the backup.
+    /// Whether a file of the backup folder is still there: a row of the manifest names it, it describes the backup, or it is beside both
+    /// and everything but something stays.
     pub fn has(&self, path: &[u8]) -> bool {
         match id_of(path) {
-            Some(id) => self.stays.contains(&id),
-            None => UNCHANGED.contains(&path) || self.plain(path).is_some(),
+            Some(id) => self.stays.contains(&id) || self.keeps_rest && !self.goes.contains(&id),
+            // It tells where in the list of files its rows are, as iOS 4 wanted it, and no reader needs it.
+            None if path == b"Manifest.mbdx" => false,
+            None => self.keeps_rest || UNCHANGED.contains(&path) || self.plain(path).is_some(),
         }
     }
 
+    /// Whether a folder or something that is no file is still there.
+    pub(super) fn has_other(&self, found: &Found<'_>) -> bool {
+        let is_shelf = found.path.len() == 2 && found.path.iter().all(u8::is_ascii_hexdigit);
+        self.keeps_rest || is_shelf && matches!(found.node.kind, NodeKind::Directory(_))
+    }
+
     /// What is in a file that describes the backup, if it is another now.
-    pub(super) fn plain(&self, path: &[u8]) -> Option<Vec<u8>> {
+    pub fn plain(&self, path: &[u8]) -> Option<Vec<u8>> {
         match path {
             b"Manifest.plist" => Some(self.plist.encode()),
             b"Info.plist" => self.info.clone(),
@@ -98,12 +154,15 @@ impl Reduction {
         }
     }
 
-    /// The same as it lies in the folder: the list of files is encrypted with the key that it had.
-    pub(super) fn stored(&self, path: &[u8]) -> Option<Vec<u8>> {
-        match &self.key {
-            Some(key) if MANIFESTS.contains(&path) => Some(cipher::encrypt_all(key, &self.manifest)),
-            _ => self.plain(path),
-        }
+    /// The same as it lies in the folder.
+    pub fn stored(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let plain = self.plain(path)?;
+        Some(self.key(path).map_or_else(|| plain.clone(), |key| cipher::encrypt_all(key, &plain)))
+    }
+
+    /// What a file is encrypted with that describes the backup: the list of files has the key that it always had.
+    pub fn key(&self, path: &[u8]) -> Option<&FileKey> {
+        self.key.as_ref().filter(|_| MANIFESTS.contains(&path))
     }
 
     /// The reduced list of files.
@@ -116,28 +175,49 @@ impl Reduction {
     }
 }
 
-/// Opens the list of files and finds apps in it. That there is nothing of an app is an error, because its name was mistyped.
-fn apps_in(reader: &Reader, snapshot: &Snapshot, wanted: &[String]) -> Result<(ManifestIndex, Vec<App>)> {
+/// Opens the list of files.
+fn open(reader: &Reader, snapshot: &Snapshot) -> Result<ManifestIndex> {
     if snapshot.source != Source::AppleBackup {
         return Err(VfsError::NotApple);
     }
     if snapshot.facts.get("apple.locked").is_some_and(|yes| yes == "yes") {
         return Err(VfsError::Locked);
     }
-    let manifest = manifest(reader, snapshot)?;
+    manifest(reader, snapshot)
+}
+
+/// Opens the list of files and finds apps in it.
+fn apps_in(reader: &Reader, snapshot: &Snapshot, wanted: &[String]) -> Result<(ManifestIndex, Vec<App>)> {
+    let manifest = open(reader, snapshot)?;
+    let apps = apps_of(reader, snapshot, &manifest)?;
+    Ok((manifest, wanted.iter().map(|wanted| apps.find(wanted)).collect()))
+}
+
+/// The apps of a snapshot.
+pub fn apps(reader: &Reader, snapshot: &Snapshot) -> Result<Apps> {
+    apps_of(reader, snapshot, &open(reader, snapshot)?)
+}
+
+fn apps_of(reader: &Reader, snapshot: &Snapshot, manifest: &ManifestIndex) -> Result<Apps> {
     let domains = manifest.domains().map_err(apple("Manifest.db"))?;
     let applications = manifest_plist(reader, snapshot)?.applications();
-    let names = app_names(reader, snapshot)?;
-    let find = |wanted: &String| {
-        let app = App::find(wanted, domains.iter().map(|(domain, _)| domain.as_str()), &applications, &names);
-        if app.is_empty() { Err(VfsError::NoPath { path: format!("app {wanted}") }) } else { Ok(app) }
-    };
-    let found = wanted.iter().map(find).collect::<Result<_>>()?;
-    Ok((manifest, found))
+    Ok(Apps::new(domains.into_iter().map(|(domain, _)| domain).collect(), applications, app_names(reader, snapshot)?))
+}
+
+/// The ids of files that were left out of a snapshot on purpose.
+fn left_out(reader: &Reader, snapshot: &Snapshot) -> Result<HashSet<[u8; 20]>> {
+    let mut ids = HashSet::new();
+    if snapshot.facts.contains_key(EXCLUDED_FILES) {
+        walk(reader, &snapshot.root, &mut |found| {
+            ids.extend(found.node.left_out.and_then(|_| id_of(found.path)));
+            Ok(true)
+        })?;
+    }
+    Ok(ids)
 }
 
 /// What the owner calls apps, by bundle id, as far as the backup tells.
-pub(crate) fn app_names(reader: &Reader, snapshot: &Snapshot) -> Result<BTreeMap<String, String>> {
+fn app_names(reader: &Reader, snapshot: &Snapshot) -> Result<BTreeMap<String, String>> {
     let info = info_plist(reader, snapshot)?.and_then(|info| Info::parse(&info).ok());
     Ok(info.map(|info| info.app_names).unwrap_or_default())
 }
