@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use desk::{Desk, Quiet, encrypted};
-use russet_backup::phone::{self, Encryption, Obstacle, Remark, set_encryption};
+use russet_backup::phone::{self, Encryption, Obstacle, Options, Remark, set_encryption};
 use russet_backup::{BackupError, Unlock};
 use russet_device::{DeviceError, RestoreOptions};
 use russet_repository::{SnapshotEntry, check};

@@ -44,7 +44,9 @@ impl Exclusions {
     pub fn keep(&self, repository: &Repository, udid: &str, now: i64) -> Result<()> {
         let mut w = Writer::new();
         w.count(self.wishes.len());
-        self.wishes.iter().for_each(|wish| drop(w.text(wish)));
+        for wish in &self.wishes {
+            w.text(wish);
+        }
         Ok(repository.keep_secrets(SCOPE, &[(udid, &w.finish())], now)?)
     }
 
