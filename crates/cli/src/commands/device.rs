@@ -38,13 +38,13 @@ enum Verb {
         #[command(subcommand)]
         verb: Switch,
     },
-    /// Lists the apps of a device, the largest first, and says which go into its backups
+    /// Lists the apps of a device, the largest first, and says which are kept in its backups
     #[command(after_help = "Example:\n  russet device apps --device \"Anna's iPhone\"")]
     Apps {
         #[command(flatten)]
         device: Device,
     },
-    /// Leaves apps, domains or files out of a device's backups from now on
+    /// Leaves apps, domains or files out of what is kept of a device from now on
     ///
     /// The phone sends them all the same; this computer does not keep them. Such a backup is not for a full restore, and says so.
     #[command(after_help = "Example:\n  russet device exclude net.whatsapp.WhatsApp\n  russet device exclude '**/*.mov'")]
@@ -55,7 +55,7 @@ enum Verb {
         #[command(flatten)]
         device: Device,
     },
-    /// Takes what was left out into a device's backups again
+    /// Takes what was left out into what is kept of a device again
     #[command(after_help = "Example:\n  russet device include net.whatsapp.WhatsApp")]
     Include {
         /// What was given to `russet device exclude`
