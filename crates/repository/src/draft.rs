@@ -123,6 +123,9 @@ impl Draft {
         let mut keep = |bytes: &[u8]| self.pipeline.keep_tree(bytes);
         let mut content = ContentBuilder::default();
         for (id, len) in chunks {
+            if !self.pipeline.holds(id) {
+                return Err(RepositoryError::MissingChunk { id: id.hex() });
+            }
             content.push(*id, *len, &mut keep)?;
         }
         content.finish(&mut keep)
