@@ -68,8 +68,6 @@ pub struct Keep {
     pub within_weekly: Option<Span>,
     /// The newest of each month of that time.
     pub within_monthly: Option<Span>,
-    /// Photos and films are kept for good, while the rest thins out.
-    pub photos: bool,
 }
 
 impl Keep {
@@ -110,7 +108,7 @@ pub struct Agent {
     pub verify_percent: u8,
     /// How often a slice is read.
     pub verify_every: Span,
-    /// How often dates are let go by the rules of `keep`, and their room freed.
+    /// How often dates are let go by the rules of `keep`.
     pub prune_every: Span,
     /// How often a restore is rehearsed.
     pub drill_every: Span,

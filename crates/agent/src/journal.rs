@@ -203,7 +203,7 @@ fn cut(text: &mut String) {
 /// What was done to a repository from this computer beside backing up, in Unix seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upkeep {
-    /// When dates were last let go by the rules, and their room freed.
+    /// When dates were last let go by the rules.
     #[serde(default)]
     pub thinned: Option<i64>,
     /// When a slice was last read.

@@ -31,9 +31,6 @@ pub const EXAMPLE: &str = r##"# The configuration of russet.
 # within_weekly = "365 days"
 # within_monthly = "1825 days"
 
-# Keeps photos and films for good, while the rest thins out.
-#photos = false
-
 
 # What russet does by itself: `russet schedule install`, or `russet agent`.
 [agent]
@@ -58,7 +55,7 @@ pub const EXAMPLE: &str = r##"# The configuration of russet.
 #verify_percent = 1
 #verify_every = "1 day"
 
-# How often dates are let go by the rules of [keep], and their room is freed.
+# How often dates are let go by the rules of [keep]; `russet prune` frees their room.
 #prune_every = "7 days"
 
 # How often the restore of a random part is rehearsed.
