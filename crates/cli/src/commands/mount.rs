@@ -17,7 +17,7 @@ use crate::session::Session;
 use crate::signals::Signals;
 use crate::text::{local_time, plural};
 
-/// Shows every date as folders, read-only, until it is ended
+/// Shows every date that is kept as folders, read-only, until it is ended
 ///
 /// Each device has a folder, with one for each date in it and `latest` for the newest. In a date are `apps`, `Camera Roll` and
 /// `domains`, decrypted and under human names, and `apple-backup`: Apple's own folder bit for bit, made on the fly, which other tools
