@@ -199,8 +199,9 @@ impl Writer<'_> {
         let about = format!("{} notes", self.entries.len());
         self.folder.file(&["index.html"], &Page { title: "Notes", about: &about, up: None }.render(&body), None)?;
         if self.locked > 0 {
+            let locked = self.locked;
             self.folder
-                .remark(format!("{} notes are locked with a password of their own; only their titles are given", self.locked));
+                .remark(format!("notes locked with a password of their own, so that only their titles are given: {locked}"));
         }
         let folders: BTreeSet<&[String]> = self.entries.iter().map(|entry| &*entry.about.folders).collect();
         Ok(vec![
