@@ -1,6 +1,6 @@
 //! A repository: made, opened with a password, and asked for its dates, keys and secrets.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -256,11 +256,6 @@ impl Repository {
         let mut entries: Vec<_> = opened.entries.into_iter().map(|(name, snapshot)| SnapshotEntry { name, snapshot }).collect();
         entries.sort_by_key(|entry| (entry.snapshot.started, entry.name));
         Ok(Opened { entries, damaged: opened.damaged })
-    }
-
-    /// The names of all snapshots.
-    pub(crate) fn snapshot_names(&self) -> Result<BTreeSet<FileName>> {
-        Ok(self.store.list(names::SNAPSHOTS)?.iter().filter_map(|(name, _)| names::hash_of(name)).collect())
     }
 
     /// Opens a snapshot, by its mirror if it must be; nothing if it is gone.

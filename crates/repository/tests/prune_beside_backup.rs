@@ -89,8 +89,7 @@ fn everywhere<T>(
     let opening = {
         let counted = Pausing::before(u64::MAX, &MemoryStore::from(base.snapshot()), || {});
         open(counted.clone());
-        let calls = counted.turn.lock().unwrap().0;
-        calls
+        counted.turn.lock().unwrap().0
     };
     for call in opening.. {
         let store = MemoryStore::from(base.snapshot());

@@ -2,6 +2,7 @@
 
 mod reduction;
 
+pub(crate) use reduction::app_names;
 pub use reduction::{Reduction, apps};
 pub use russet_apple_format::app::Apps;
 

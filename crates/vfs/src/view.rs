@@ -18,7 +18,6 @@ use russet_repository::format::snapshot::{Snapshot, Source};
 use russet_repository::format::tree::{Layer, Node, NodeKind};
 use russet_repository::{Found, Reader, find, walk_on};
 
-use crate::apple_backup::{app_names, manifest_plist};
 use crate::{File, Result, VfsError, content};
 
 /// What an entry is.

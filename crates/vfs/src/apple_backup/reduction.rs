@@ -217,7 +217,7 @@ fn left_out(reader: &Reader, snapshot: &Snapshot) -> Result<HashSet<[u8; 20]>> {
 }
 
 /// What the owner calls apps, by bundle id, as far as the backup tells.
-fn app_names(reader: &Reader, snapshot: &Snapshot) -> Result<BTreeMap<String, String>> {
+pub(crate) fn app_names(reader: &Reader, snapshot: &Snapshot) -> Result<BTreeMap<String, String>> {
     let info = info_plist(reader, snapshot)?.and_then(|info| Info::parse(&info).ok());
     Ok(info.map(|info| info.app_names).unwrap_or_default())
 }
