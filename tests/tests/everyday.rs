@@ -193,7 +193,7 @@ fn notes_come_out_in_their_folders_with_what_is_in_them() {
     let shopping = "# Shopping\n\n- [x] Milk 🥛\n- [ ] Bread\n\n## Where\n\n**At the market**, [opening hours](<https://market.example.org/hours>)\n";
     assert_eq!(out.text("Notes/Shopping.md"), shopping);
     let harbour = "# Harbour plan\n\n1. First the lighthouse\n2. Then the pier\n\n![harbour.jpg](<Harbour plan files/harbour.jpg>)\n\n\
-         | Ferry | Time |\n| --- | --- |\n| Island | 9:40 |\n\n#harbour\n";
+         | Ferry | Time |\n| --- | --- |\n| Island | 9:40 |\n\n\\#harbour\n";
     assert_eq!(out.text("Notes/Trips/Harbour plan.md"), harbour);
     let page = out.text("Notes/Trips/Harbour plan.html");
     assert!(page.contains("<ol>\n<li>First the lighthouse</li>\n<li>Then the pier</li>\n</ol>"), "{page}");
