@@ -199,7 +199,7 @@ fn its_databases_are_sound_and_hold_the_messages_of_each_day() {
                 counts.push(sms.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap());
             }
         }
-        assert_eq!(databases, 7);
+        assert_eq!(databases, 12);
     }
     assert!(counts.is_sorted() && counts[0] < counts[1] && counts[1] < counts[2], "{counts:?}");
 }
