@@ -7,6 +7,7 @@ use russet_agent::journal::Journal;
 use russet_repository::Repository;
 use russet_repository::check::{Report, check};
 use russet_repository::format::id::FileName;
+use russet_repository::prune;
 use serde_json::{Value, json};
 
 use super::tell::Teller;
@@ -24,9 +25,15 @@ const DRILL: Duration = Duration::from_secs(60);
 
 /// What was done to the repository; what was not due is none.
 pub(super) struct Cared {
-    thinned: Option<Result<u64>>,
+    thinned: Option<Result<Thinned>>,
     checked: Option<Result<Report>>,
     drilled: Option<Result<Drill>>,
+}
+
+/// How many dates were let go, and what pruning did.
+struct Thinned {
+    forgotten: u64,
+    pruned: prune::Report,
 }
 
 /// What a rehearsal proved, and which files would not come back.
@@ -66,10 +73,13 @@ impl Cared {
     /// What went well, a line each.
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        if let Some(Ok(forgotten)) = self.thinned
-            && forgotten > 0
-        {
-            lines.push(format!("let go    {}, by the rules of the configuration", plural(forgotten, "snapshot")));
+        if let Some(Ok(thinned)) = &self.thinned {
+            if thinned.forgotten > 0 {
+                lines.push(format!("let go    {}, by the rules of the configuration", plural(thinned.forgotten, "snapshot")));
+            }
+            if thinned.pruned.removed.bytes > 0 {
+                lines.push(format!("freed     {}", size(thinned.pruned.removed.bytes)));
+            }
         }
         if let Some(Ok(report)) = self.checked.as_ref().filter(|report| report.as_ref().is_ok_and(Report::is_sound)) {
             lines.push(format!("checked   the structure, and {} of the data: sound", size(report.bytes_read)));
@@ -81,10 +91,13 @@ impl Cared {
     }
 
     pub(super) fn object(&self) -> Value {
+        let thinned = self.thinned.as_ref().and_then(|thinned| thinned.as_ref().ok());
         let report = self.checked.as_ref().and_then(|report| report.as_ref().ok());
         let drill = self.drilled.as_ref().and_then(|drill| drill.as_ref().ok());
         json!({
-            "forgotten": self.thinned.as_ref().and_then(|thinned| thinned.as_ref().ok()),
+            "forgotten": thinned.map(|thinned| thinned.forgotten),
+            "condemned_bytes": thinned.map(|thinned| thinned.pruned.condemned.bytes),
+            "freed_bytes": thinned.map(|thinned| thinned.pruned.removed.bytes),
             "sound": report.map(Report::is_sound),
             "bytes_read": report.map(|report| report.bytes_read),
             "damaged": report.map(|report| report.damaged.iter().map(|d| json!({ "file": d.file, "why": d.why })).collect::<Vec<_>>()),
@@ -137,8 +150,8 @@ fn is_due(every: Span, last: Option<i64>, now: i64) -> bool {
     }
 }
 
-/// Lets dates go by the rules of the configuration; how many.
-fn thin(repository: &Repository, session: &Session) -> Result<u64> {
+/// Lets dates go by the rules of the configuration, and frees what they alone needed, after a time of grace.
+fn thin(repository: &Repository, session: &Session) -> Result<Thinned> {
     let all = entries(repository, &session.out)?;
     let looked_at = by_config(&session.config, &all, &repository.pins()?);
     let going: Vec<FileName> = looked_at.iter().filter(|(_, why)| why.is_empty()).map(|(entry, _)| entry.name).collect();
@@ -148,7 +161,9 @@ fn thin(repository: &Repository, session: &Session) -> Result<u64> {
     if !going.is_empty() {
         repository.forget(&going, Session::now().0)?;
     }
-    Ok(going.len() as u64)
+    let meter = Meter::new(&session.out);
+    let pruned = prune::prune(repository, &prune::Options::default(), Session::now().0, &meter)?;
+    Ok(Thinned { forgotten: going.len() as u64, pruned })
 }
 
 /// Rehearses the restore of the newest date of each device.
