@@ -225,8 +225,8 @@ impl<'a> Copying<'a> {
         self.waiting.push((entry.name, snapshot, incomplete));
         if self.draft.new_bytes() >= BATCH {
             self.settle()?;
+            // The next one knows what was stored.
             self.draft = self.to.draft()?;
-            self.credited = (0, 0);
         }
         Ok(())
     }
@@ -255,21 +255,33 @@ impl<'a> Copying<'a> {
 
     /// Makes what waits durable: chunks and their index, then the snapshots, and at last the incomplete ones go.
     fn settle(&mut self) -> Result<()> {
-        self.draft.settle()?;
-        let rest = self.draft.stored_bytes().saturating_sub(self.credited.1);
+        let draft = std::mem::replace(&mut self.draft, self.to.draft()?);
+        let mut settled = draft.finish(self.now)?;
+        let rest = settled.stored_bytes().saturating_sub(self.credited.1);
+        self.credited = (0, 0);
         if let Some((_, snapshot, _)) = self.waiting.last_mut() {
             snapshot.stored_bytes += rest;
         }
+        let mut made = Vec::new();
         for (old, snapshot, incomplete) in std::mem::take(&mut self.waiting) {
             let name = put_snapshot(&**self.to.store(), &snapshot.seal(self.to.keys())?)?;
+            made.push((old, Saved { name, snapshot }, incomplete));
+        }
+        if let Err(error) = settled.hold(self.now) {
+            // Somebody pruned what they need; the next run makes them again.
+            made.iter().try_for_each(|(_, saved, _)| self.to.remove_snapshot(saved.name))?;
+            return Err(error);
+        }
+        settled.release()?;
+        for (old, saved, incomplete) in made {
             if let Some(incomplete) = incomplete {
                 if let Some(why) = self.to.pins()?.get(&incomplete.hex()) {
-                    self.to.pin(name, why, self.now)?;
+                    self.to.pin(saved.name, why, self.now)?;
                 }
                 self.to.forget(&[incomplete], self.now)?;
             }
-            self.there.copies.insert(old, name);
-            self.copied.made.push((old, Saved { name, snapshot }));
+            self.there.copies.insert(old, saved.name);
+            self.copied.made.push((old, saved));
         }
         Ok(())
     }

@@ -185,11 +185,6 @@ impl Draft {
         self.pipeline.counters.stored_bytes.load(Ordering::Relaxed)
     }
 
-    /// Makes everything durable that snapshots may name now. Nothing more can be stored.
-    pub(crate) fn settle(&self) -> Result<()> {
-        self.pipeline.finish()
-    }
-
     /// Makes what was stored so far durable, and no snapshot: the next run finds it and does not store it again. Must not be called by a
     /// worker of the thread pool.
     pub fn give_up(self) -> Result<()> {
