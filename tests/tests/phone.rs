@@ -11,8 +11,9 @@ use desk::{Desk, Quiet, encrypted};
 use russet_backup::phone::{self, Encryption, Obstacle, Options, Remark, set_encryption};
 use russet_backup::{BackupError, Unlock};
 use russet_device::{DeviceError, RestoreOptions};
-use russet_repository::{SnapshotEntry, check};
-use russet_store::MemoryStore;
+use russet_repository::rewrite::RESTORE_UNFIT;
+use russet_repository::{SnapshotEntry, check, repair};
+use russet_store::{MemoryStore, Store};
 use russet_tests::{create, differences, open, request};
 use russet_virtual_phone::{BackupManners, Config, Contents, Faults, Passcode, TruthKind};
 use zeroize::Zeroizing;
@@ -282,10 +283,13 @@ fn what_is_not_whole_or_newer_than_the_phone_is_not_given_back() {
     };
     let mut partial = entry.clone();
     partial.snapshot.whole = false;
+    let mut unfit = entry.clone();
+    unfit.snapshot.facts.insert(RESTORE_UNFIT.into(), "an app was forgotten".into());
     let older = Desk::with(encrypted());
     let found_on = Desk::with(Config { ios: "18.1".into(), find_my: true, ..encrypted() });
     for (desk, entry, wanted) in [
         (&desk, &partial, Obstacle::Partial),
+        (&desk, &unfit, Obstacle::Unfit { why: "an app was forgotten".into() }),
         (&older, &entry, Obstacle::OlderIos { backup: "18.1".into(), phone: "17.5.1".into() }),
         (&found_on, &entry, Obstacle::FindMy),
     ] {
@@ -294,6 +298,24 @@ fn what_is_not_whole_or_newer_than_the_phone_is_not_given_back() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn a_date_that_lost_files_is_no_base_and_the_phone_sends_everything_again() {
+    let disk = MemoryStore::default();
+    let repository = create(disk.clone());
+    let desk = Desk::with(encrypted());
+    let first = desk.back_up(&repository, 1).unwrap();
+    let packs = disk.names().into_iter().filter(|name| name.as_str().starts_with("packs/"));
+    disk.remove(&packs.max_by_key(|name| disk.len(name).unwrap()).unwrap()).unwrap();
+    let found = repair::plan(&repository, repair::Options::default(), &Quiet).unwrap();
+    let call = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+    let done = repair::repair(&repository, found, &call, 1_700_000_000, &Quiet).unwrap();
+    assert!(done.after.is_sound() && done.replaced.len() == 1 && !done.replaced[0].new.snapshot.whole);
+    let again = desk.back_up(&repository, 2).unwrap();
+    assert!(again.wire.files_in >= first.wire.files_in, "{:?} after {:?}", again.wire, first.wire);
+    desk.compare(&repository);
+    assert!(check::check(&repository, &[], Some(100), &Quiet).unwrap().is_sound());
 }
 
 #[test]
