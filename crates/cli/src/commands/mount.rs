@@ -25,9 +25,7 @@ use crate::text::{local_time, plural};
 ///
 /// It runs until Ctrl-C, or until somebody unmounts the folder.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  mkdir ~/backups && russet mount ~/backups\n  ls ~/backups/*/latest/apps\n  umount ~/backups    (in another terminal; or Ctrl-C in the first)"
-)]
+#[command(after_help = "Example:\n  mkdir ~/backups && russet mount ~/backups")]
 pub(crate) struct Args {
     /// The folder to mount on; it has to be empty
     folder: PathBuf,
