@@ -112,7 +112,7 @@ impl Out {
 fn emptied_messages(phone: &Phone) -> Connection {
     let sms = phone.database(MESSAGES);
     sms.execute_batch(
-        "DELETE FROM message; DELETE FROM chat_message_join; DELETE FROM chat; DELETE FROM chat_handle_join; DELETE FROM handle;
+        "PRAGMA foreign_keys = OFF; DELETE FROM message; DELETE FROM chat_message_join; DELETE FROM chat; DELETE FROM chat_handle_join; DELETE FROM handle;
          DELETE FROM attachment; DELETE FROM message_attachment_join;
          ALTER TABLE message ADD COLUMN message_summary_info BLOB; ALTER TABLE message ADD COLUMN other_handle INTEGER;
          ALTER TABLE message ADD COLUMN associated_message_emoji TEXT; ALTER TABLE message ADD COLUMN expressive_send_style_id TEXT;
@@ -461,7 +461,7 @@ fn whatsapp_chats_are_conversations_too() {
     assert_eq!(messages[3]["event"], "Nina Nine: something about the group changed: New name");
     assert_eq!(messages[4]["retracted"], true);
     assert_eq!(out.text(messages[1]["attachments"][0]["file"].as_str().unwrap()), "a quay");
-    let ada = out.json("json/Ada B..json");
+    let ada = out.json("json/Ada B.json");
     assert_eq!(ada["messages"][0]["notes"][0], "place: 48.85000, 2.35000");
     assert_eq!(ada["messages"][2]["reply_to"], "S6");
     assert_eq!(out.outcome.missing.len(), 1);

@@ -29,7 +29,7 @@ fn every_commands_help_ends_with_an_example_and_says_what_is_kept() {
         let last = help.rsplit("\n\n").next().unwrap();
         assert!(last.starts_with("Example:\n  "), "{command:?}: {last}");
         assert!(last.lines().last().unwrap().contains("russet "), "{command:?}: {last}");
-        let first = help.split("\n\n").next().unwrap();
+        let first = help.split("\n\n").next().unwrap().to_lowercase();
         assert!(first.contains("kept") || first.contains("keep"), "{command:?}: {first}");
         assert!(!help.contains("--password "), "{command:?} takes a password as an argument");
     }
