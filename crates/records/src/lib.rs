@@ -1,7 +1,7 @@
 //! What people mean when they say "my messages": conversations, contacts, calls, notes, photos and the like, read out of the databases of a
 //! backup and written as what a browser, a spreadsheet or an address book opens.
 //!
-//! One [`Kind`] is one of these, and [`ALL`] has them all. [`write`] writes some of them into a folder, each below its own name.
+//! One [`Kind`] is one of these, and [`ALL`] has them all. [`write()`] writes some of them into a folder, each below its own name.
 //! Every name and text comes from a phone and is hostile: pages go through [`page::Html`], names through [`name`], files through
 //! [`Folder`], and databases are opened by [`Context::open`].
 
