@@ -55,7 +55,7 @@ pub const EXAMPLE: &str = r##"# The configuration of russet.
 #verify_percent = 1
 #verify_every = "1 day"
 
-# How often dates are let go by the rules of [keep]; `russet prune` frees their room.
+# How often dates are let go by the rules of [keep], and what no date needs any more is freed, after a time of grace.
 #prune_every = "7 days"
 
 # How often the restore of a random part is rehearsed.
