@@ -4,9 +4,10 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Span, ToSpan, ZonedDateTime};
 use russet_repository::{Repository, SnapshotEntry};
-use russet_vfs::VfsError;
 use russet_vfs::snapshots::{Wanted, is_of, select};
+use russet_vfs::{VfsError, View};
 
+use crate::facts;
 use crate::out::Out;
 use crate::report::{Code, Failure, Result};
 use crate::text::date;
@@ -33,6 +34,14 @@ pub(crate) struct Device {
 impl Which {
     pub(crate) fn find(&self, repository: &Repository, out: &Out) -> Result<SnapshotEntry> {
         find(&entries(repository, out)?, &self.snapshot, self.device.device.as_deref())
+    }
+
+    /// Finds it and looks inside; whoever looks into one that was never unlocked is warned.
+    pub(crate) fn open(&self, repository: &Repository, out: &Out) -> Result<(SnapshotEntry, View)> {
+        let entry = self.find(repository, out)?;
+        facts::warn_if_locked(&entry.snapshot, out);
+        let view = View::open(repository.reader()?, &entry.snapshot)?;
+        Ok((entry, view))
     }
 }
 

@@ -1,9 +1,8 @@
 //! `russet cat`: one file of a snapshot, decrypted, to stdout.
 
-use russet_vfs::{EntryKind, VfsError, View};
+use russet_vfs::{EntryKind, VfsError};
 use serde_json::json;
 
-use crate::facts;
 use crate::progress::Meter;
 use crate::report::{Code, Failure, Result};
 use crate::session::Session;
@@ -25,9 +24,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     let meter = Meter::new(&session.out);
     let repository = session.open(&meter)?;
-    let entry = args.which.find(&repository, &session.out)?;
-    facts::warn_if_locked(&entry.snapshot, &session.out);
-    let view = View::open(repository.reader()?, &entry.snapshot)?;
+    let (entry, view) = args.which.open(&repository, &session.out)?;
     let item = view.at(&args.path).ok_or_else(|| VfsError::NoPath { path: args.path.clone() })?;
     if item.kind != EntryKind::File {
         return Err(Failure::new(Code::NotFound, format!("{} is not a file", item.shown()))

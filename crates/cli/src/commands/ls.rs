@@ -1,9 +1,8 @@
 //! `russet ls`: what is in a snapshot, as a person names it.
 
-use russet_vfs::{Entry, EntryKind, View};
+use russet_vfs::{Entry, EntryKind};
 use serde_json::{Value, json};
 
-use crate::facts;
 use crate::progress::Meter;
 use crate::report::{Code, Result};
 use crate::session::Session;
@@ -27,9 +26,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     let meter = Meter::new(&session.out);
     let repository = session.open(&meter)?;
-    let entry = args.which.find(&repository, &session.out)?;
-    facts::warn_if_locked(&entry.snapshot, &session.out);
-    let view = View::open(repository.reader()?, &entry.snapshot)?;
+    let (entry, view) = args.which.open(&repository, &session.out)?;
     let entries = view.list(&args.path)?;
     if args.long {
         let mut table = Table::new(&["TYPE", ">FILES", ">SIZE", "MODIFIED", "NAME"]);

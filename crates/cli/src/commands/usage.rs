@@ -1,9 +1,7 @@
 //! `russet usage`: which apps and domains take how much, from most to least.
 
-use russet_vfs::View;
 use serde_json::json;
 
-use crate::facts;
 use crate::progress::Meter;
 use crate::report::{Code, Result};
 use crate::session::Session;
@@ -24,9 +22,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     let meter = Meter::new(&session.out);
     let repository = session.open(&meter)?;
-    let entry = args.which.find(&repository, &session.out)?;
-    facts::warn_if_locked(&entry.snapshot, &session.out);
-    let view = View::open(repository.reader()?, &entry.snapshot)?;
+    let (entry, view) = args.which.open(&repository, &session.out)?;
     let all = view.usage();
     let (files, bytes) = all.iter().fold((0, 0), |(files, bytes), usage| (files + usage.files, bytes + usage.bytes));
     let shown = &all[..args.top.unwrap_or(all.len()).min(all.len())];
