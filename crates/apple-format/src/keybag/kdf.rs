@@ -3,6 +3,9 @@
 //! Apple asks for ten million rounds of PBKDF2-HMAC-SHA256, so their inner loop stands here: both
 //! HMAC pads are compressed once, and a round is two compressions of one prepared block each.
 
+#[cfg(target_arch = "x86_64")]
+mod sha_ni;
+
 use pbkdf2::pbkdf2_hmac;
 use sha1::Sha1;
 use sha2::block_api::compress256;
@@ -24,40 +27,52 @@ pub(super) fn derive(password: &[u8], salt: &[u8], iterations: u32, double: Opti
     Kek::from_bytes(*kek)
 }
 
+/// Eight words: the state of SHA-256, or what a hash comes to.
+type State = [u32; 8];
+
+/// The second half of every block that is hashed: the message is 32 bytes after a pad of 64.
+const END: State = [0x8000_0000, 0, 0, 0, 0, 0, 0, 8 * (64 + 32)];
+
 /// PBKDF2-HMAC-SHA256 with 32 bytes of output, the same as `pbkdf2::pbkdf2_hmac` and faster.
 fn pbkdf2_sha256(password: &[u8], salt: &[u8], rounds: u32) -> Zeroizing<[u8; 32]> {
     let mut sum = Zeroizing::new([0; 32]);
     pbkdf2_hmac::<Sha256>(password, salt, 1, sum.as_mut_slice());
-    let mut total: Zeroizing<[u32; 8]> = Zeroizing::new(words(&sum));
-
+    let first = Zeroizing::new(words(&sum));
     let (inner, outer) = pads(password);
-    // The message of every hash is 32 bytes after a pad of 64: one block, whose end never changes.
-    let mut block = Zeroizing::new([[0; 64]]);
-    block[0][..32].copy_from_slice(sum.as_slice());
-    block[0][32] = 0x80;
-    block[0][62..].copy_from_slice(&(8 * (64 + 32_u16)).to_be_bytes());
+    let further = rounds.saturating_sub(1);
+    #[cfg(target_arch = "x86_64")]
+    let total = sha_ni::rounds(&inner, &outer, &first, further);
+    #[cfg(not(target_arch = "x86_64"))]
+    let total = None;
+    put(sum.as_chunks_mut().0, &total.unwrap_or_else(|| portable(&inner, &outer, &first, further)));
+    sum
+}
 
+/// The first sum, with the sums of so many further rounds XORed to it.
+fn portable(inner: &State, outer: &State, first: &State, rounds: u32) -> Zeroizing<State> {
+    let mut block = Zeroizing::new([[0; 64]]);
+    let (message, end) = block[0].as_chunks_mut().0.split_at_mut(8);
+    put(message, first);
+    put(end, &END);
+    let mut total = Zeroizing::new(*first);
     let mut state = Zeroizing::new([0; 8]);
-    for _ in 1..rounds {
-        *state = *inner;
-        compress256(&mut state, block.as_slice());
-        put(&mut block[0], &state);
-        *state = *outer;
-        compress256(&mut state, block.as_slice());
-        put(&mut block[0], &state);
+    for _ in 0..rounds {
+        for pad in [inner, outer] {
+            *state = *pad;
+            compress256(&mut state, block.as_slice());
+            put(block[0].as_chunks_mut().0, &state);
+        }
         for (total, word) in total.iter_mut().zip(state.iter()) {
             *total ^= word;
         }
     }
-    put(&mut block[0], &total);
-    sum.copy_from_slice(&block[0][..32]);
-    sum
+    total
 }
 
 /// The states of SHA-256 after the inner and the outer pad of HMAC.
-fn pads(password: &[u8]) -> (Zeroizing<[u32; 8]>, Zeroizing<[u32; 8]>) {
+fn pads(password: &[u8]) -> (Zeroizing<State>, Zeroizing<State>) {
     /// Where SHA-256 starts (FIPS 180-4, 5.3.3).
-    const START: [u32; 8] = [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
+    const START: State = [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
     let mut key = Zeroizing::new([0; 64]);
     if password.len() <= key.len() {
         key[..password.len()].copy_from_slice(password);
@@ -75,14 +90,14 @@ fn pads(password: &[u8]) -> (Zeroizing<[u32; 8]>, Zeroizing<[u32; 8]>) {
     (pad(0x36), pad(0x5c))
 }
 
-fn words(bytes: &[u8; 32]) -> [u32; 8] {
+fn words(bytes: &[u8; 32]) -> State {
     let (words, _) = bytes.as_chunks();
     std::array::from_fn(|i| u32::from_be_bytes(words[i]))
 }
 
 #[inline(always)]
-fn put(block: &mut [u8; 64], words: &[u32; 8]) {
-    for (field, word) in block.as_chunks_mut().0.iter_mut().zip(words) {
+fn put(fields: &mut [[u8; 4]], words: &State) {
+    for (field, word) in fields.iter_mut().zip(words) {
         *field = word.to_be_bytes();
     }
 }
@@ -100,6 +115,21 @@ mod tests {
                 pbkdf2_hmac::<Sha256>(password.as_bytes(), salt, rounds, &mut expected);
                 assert_eq!(*pbkdf2_sha256(password.as_bytes(), salt, rounds), expected, "{password} {rounds}");
             }
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn the_loop_in_registers_agrees_with_the_portable_one() {
+        let mut state: [State; 3] =
+            std::array::from_fn(|n| std::array::from_fn(|i| 0x9e37_79b9_u32.wrapping_mul((8 * n + i + 1) as u32)));
+        for rounds in [0, 1, 2, 3, 100, 1_001] {
+            let [inner, outer, first] = &mut state;
+            let expected = portable(inner, outer, first, rounds);
+            if let Some(total) = sha_ni::rounds(inner, outer, first, rounds) {
+                assert_eq!(total, expected, "{rounds}");
+            }
+            *first = *expected;
         }
     }
 
