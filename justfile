@@ -5,6 +5,16 @@ check:
     cargo test --workspace
     cargo deny check bans licenses sources
 
-# russet beside its peers on the same data; see benches/README.md.
-bench:
-    benches/run
+# Each stage by itself.
+bench *ARGS:
+    cargo bench -p russet-benches --benches -- {{ARGS}}
+
+# russet beside its peers on the same data, as the table of docs/PERFORMANCE.md; see benches/README.md.
+bench-peers *ARGS:
+    cargo build --release -p russet -p russet-benches
+    benches/run all {{ARGS}}
+
+# Instructions of a small fixed run, beside those that were kept last.
+bench-counts *ARGS:
+    cargo build --release -p russet-benches
+    benches/counts {{ARGS}}

@@ -1,64 +1,89 @@
-//! Times each step on a specimen of 40 MB in a folder of its own: `cargo run --release -p russet-benches`.
-//! Works anywhere, needs nothing. For data of a phone's size, and for peers, see `benches/run`.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+//! A small fixed backup, restore and verify in one process, for whoever counts or times them: `benches/counts`, `perf`, `benches/run`.
+//!
+//! `russet-benches backup restore verify` makes its data and a repository in memory, and then takes the steps that are named, in order;
+//! without a step it does nothing else. `russet-benches rounds` derives a phone's key with Apple's 10,000,000 rounds, and does nothing else.
+#![allow(clippy::unwrap_used)]
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
-use russet_backup::source::{Found, inspect};
-use russet_backup::{Request, Saved, Silent, Unlock, apple};
+use russet_apple_format::keybag::{Keybag, NewKeybag};
+use russet_backup::{Request, Saved, Silent, folder};
+use russet_benches::{blob, database, text};
 use russet_repository::{KdfChoice, Repository, check};
-use russet_specimen::{Size, Specimen};
-use russet_store::LocalStore;
-use russet_vfs::apple_backup::{Form, export};
-use russet_vfs::rehearse::rehearse;
+use russet_store::MemoryStore;
+use russet_vfs::View;
+use russet_vfs::extract::{Selection, extract};
 use russet_vfs::target::Options;
-use zeroize::Zeroizing;
 
-fn timed<T>(what: &str, bytes: u64, work: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let value = work();
-    let seconds = start.elapsed().as_secs_f64();
-    match bytes {
-        0 => println!("{what:<38} {seconds:>8.3} s"),
-        _ => println!("{what:<38} {seconds:>8.3} s {:>8.0} MB/s", bytes as f64 / 1e6 / seconds),
-    }
-    value
-}
+/// Apple's number of rounds.
+const ROUNDS: u32 = 10_000_000;
 
 fn main() {
+    let steps: Vec<String> = std::env::args().skip(1).collect();
+    match steps.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["rounds"] => derive(),
+        ["rounds", "--by-crate"] => derive_by_crate(),
+        ref steps => small_run(steps),
+    }
+}
+
+fn derive() {
+    let bag = NewKeybag { uuid: [0; 16], salt: [1; 20], iterations: 1, double_protection: Some(([2; 20], ROUNDS)), classes: &[] };
+    std::hint::black_box(Keybag::create(&bag, "password").unwrap());
+}
+
+/// What `derive` is compared with: the crate that its loop is tested against.
+fn derive_by_crate() {
+    let mut key = [0; 32];
+    pbkdf2::pbkdf2_hmac::<sha2::Sha256>(b"password", &[2; 20], ROUNDS, &mut key);
+    std::hint::black_box(key);
+}
+
+fn small_run(steps: &[&str]) {
     let scratch = tempfile::tempdir().unwrap();
-    let specimen = Specimen { size: Size::Medium, rounds: 10_000_000, ..Specimen::default() };
-    let store = Arc::new(LocalStore::create(scratch.path().join("repository")).unwrap());
-    let create = || Repository::create(store.clone(), b"password", KdfChoice::default(), 0, None).unwrap();
-    let repository = timed("make a repository (Argon2id, 256 MiB)", 0, create);
-    let bring_in = |repository: &Repository, folder: &std::path::Path| -> Saved {
-        let Found::Apple(folder) = inspect(folder).unwrap() else { panic!("a specimen is an Apple backup") };
-        let request =
-            Request { started: (0, 0), clock: &|| 0, host: String::new(), facts: Default::default(), exclude: Vec::new() };
-        let mut ask = |_: &russet_backup::Ask<'_>| Some(Zeroizing::new("specimen".to_owned()));
-        apple::import(repository, &folder, Unlock::Ask(&mut ask), &request, &Silent).unwrap()
-    };
-    let folder = specimen.write(&scratch.path().join("phone"), 1).unwrap().folder;
-    let unlock_only = Specimen { seed: 9, rounds: 10_000_000, ..Specimen::default() };
-    let small = unlock_only.write(&scratch.path().join("small"), 1).unwrap().folder;
-    timed("first backup, 2 MB (10,000,000 rounds)", 0, || bring_in(&repository, &small));
-    let bytes = bring_in(&repository, &small).snapshot.bytes;
-    timed("unchanged backup, 2 MB", bytes, || bring_in(&repository, &small));
-    let first = bring_in(&repository, &folder);
-    let bytes = first.snapshot.bytes;
-    println!("  {} files, {bytes} bytes, {} stored", first.snapshot.files, first.snapshot.stored_bytes);
-    timed("unchanged backup, 40 MB", bytes, || bring_in(&repository, &folder));
-    let folder = specimen.write(&scratch.path().join("phone"), 2).unwrap().folder;
-    let second = timed("a day later", bytes, || bring_in(&repository, &folder));
-    println!("  {} bytes new, {} stored", second.snapshot.new_bytes, second.snapshot.stored_bytes);
-    let out = scratch.path().join("out");
-    timed("Apple's folder made again", bytes, || {
-        export(&repository, &second.snapshot, &out, Form::AsItCame, Options::default(), &Silent).unwrap()
-    });
-    timed("verify --read-data: packs", bytes, || check::check(&repository, &[], Some(100), &Silent).unwrap());
-    let snapshots = repository.snapshots().unwrap().entries;
-    timed("verify --read-data: rehearsal", bytes, || {
-        rehearse(&repository.reader().unwrap(), &snapshots, 100, 0, &Silent).unwrap()
-    });
+    let source = scratch.path().join("source");
+    write_source(&source);
+    let cheapest = KdfChoice::Argon2id { memory_kib: 19 * 1024, passes: 1, lanes: 1 };
+    let repository = Repository::create(Arc::new(MemoryStore::default()), b"password", cheapest, 0, None).unwrap();
+    let mut saved: Option<Saved> = None;
+    for (at, step) in steps.iter().enumerate() {
+        match *step {
+            "backup" => {
+                let now = || 1_800_000_000;
+                let request = Request {
+                    started: (now(), 0),
+                    clock: &now,
+                    host: String::new(),
+                    facts: Default::default(),
+                    exclude: Vec::new(),
+                };
+                saved = Some(folder::import(&repository, &source, &request, &Silent).unwrap());
+            }
+            "restore" => {
+                let snapshot = &saved.as_ref().expect("a backup comes before what needs one").snapshot;
+                let view = View::open(repository.reader().unwrap(), snapshot).unwrap();
+                let to = scratch.path().join(format!("restored-{at}"));
+                let extracted = extract(&view, &Selection::default(), &to, Options::default(), &Silent).unwrap();
+                assert!(extracted.failed.is_empty() && extracted.missing.is_empty(), "{extracted:?}");
+            }
+            "verify" => assert!(check::check(&repository, &[], Some(100), &Silent).unwrap().is_sound()),
+            other => panic!("no such step: {other}"),
+        }
+    }
+}
+
+/// Every kind of content that is treated in a way of its own: 11 MiB in 300 files.
+fn write_source(folder: &Path) {
+    for at in 0..300_u64 {
+        let content = match at {
+            0 => database(at, 4 << 20),
+            1..5 => blob(at, 1 << 20),
+            5..8 => text(at, 1 << 20),
+            _ => text(at, 200 + (at as usize * 7_919) % 6_000),
+        };
+        let parent = folder.join(format!("{:02}", at % 16));
+        std::fs::create_dir_all(&parent).unwrap();
+        std::fs::write(parent.join(format!("{at:03}")), content).unwrap();
+    }
 }

@@ -1,0 +1,71 @@
+//! From segments to sealed packs and back: compress and check, seal and check, open, unpack.
+#![allow(clippy::unwrap_used)]
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use russet_benches::{database, noise, text};
+use russet_format::Kind;
+use russet_format::id::RepositoryId;
+use russet_format::key::{Key, Keys, Secrets};
+use russet_format::pack::{Codec, PACK_FRAMES, PACK_TARGET, SEGMENT_TARGET, unpack_segment};
+use russet_format::seal::{Header, Sealer, lay_out};
+
+fn keys() -> Keys {
+    Secrets::full(Key::new([1; 32]), Key::new([2; 32])).keys(RepositoryId([3; 16]))
+}
+
+/// A segment as it is compressed: zstd at the level of a backup, then unpacked again and compared.
+fn compress(c: &mut Criterion) {
+    let mut group = c.benchmark_group("compress and check");
+    group.throughput(Throughput::Bytes(SEGMENT_TARGET as u64)).sample_size(20);
+    let contents =
+        [("database", database(1, SEGMENT_TARGET)), ("text", text(2, SEGMENT_TARGET)), ("noise", noise(3, SEGMENT_TARGET))];
+    for (name, raw) in &contents {
+        group.bench_with_input(BenchmarkId::from_parameter(name), raw, |b, raw| {
+            b.iter(|| {
+                let stored = zstd::bulk::compress(raw, 3).unwrap();
+                assert!(unpack_segment(Codec::Zstd, &stored, raw.len() as u32).unwrap() == *raw);
+                stored
+            });
+        });
+    }
+    group.finish();
+    let mut group = c.benchmark_group("unpack");
+    group.throughput(Throughput::Bytes(SEGMENT_TARGET as u64)).sample_size(20);
+    for (name, raw) in &contents[..2] {
+        let stored = zstd::bulk::compress(raw, 3).unwrap();
+        group.bench_with_input(BenchmarkId::from_parameter(name), &stored, |b, stored| {
+            b.iter(|| unpack_segment(Codec::Zstd, black_box(stored), SEGMENT_TARGET as u32).unwrap());
+        });
+    }
+    group.finish();
+}
+
+/// A whole pack on one core, and its frames opened again as a reader does.
+fn seal(c: &mut Criterion) {
+    let keys = keys();
+    let (frame, tag) = (1 << PACK_FRAMES, 16);
+    let stream = lay_out(noise(4, PACK_TARGET - 4096), &[0; 64], PACK_FRAMES);
+    let frames = stream.len() / frame;
+    let mut stored = vec![0; frames * (frame + tag)];
+    let mut scratch = Vec::new();
+    let mut pack = |stored: &mut Vec<u8>| {
+        let sealer = Sealer::new(Kind::Pack, &keys, PACK_FRAMES, &stream).unwrap();
+        for (number, (plain, place)) in stream.chunks(frame).zip(stored.chunks_mut(frame + tag)).enumerate() {
+            sealer.seal(number as u32, plain, place, &mut scratch).unwrap();
+        }
+        sealer.header_bytes()
+    };
+    let mut group = c.benchmark_group("pack");
+    group.throughput(Throughput::Bytes(stream.len() as u64)).sample_size(20);
+    group.bench_function("seal and check", |b| b.iter(|| pack(&mut stored)));
+    let file = [pack(&mut stored), stored].concat();
+    let header = Header::decode(Kind::Pack, keys.repository, &file).unwrap();
+    let opener = header.open(&keys).unwrap();
+    group.bench_function("open", |b| b.iter(|| opener.open(0, black_box(&file[header.len()..])).unwrap()));
+    group.finish();
+}
+
+criterion_group!(benches, compress, seal);
+criterion_main!(benches);

@@ -1,0 +1,1 @@
+"""What `benches/run` is made of: the tools, the data, the measuring and the table."""
