@@ -16,5 +16,5 @@ bench-peers *ARGS:
 
 # Instructions of a small fixed run, beside those that were kept last.
 bench-counts *ARGS:
-    cargo build --release -p russet-benches
+    cargo build --release -p russet -p russet-benches
     benches/counts {{ARGS}}

@@ -101,6 +101,10 @@ def raise_priority():
 def said(command):
     return subprocess.run(command, capture_output=True, text=True, cwd=place.ROOT).stdout.strip()
 
+def environment():
+    """Without what would tell a tool of another repository."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("RUSSET_", "RESTIC_", "RUSTIC_", "BORG_", "BUPSTASH_"))}
+
 def measure(rows, names, asked):
     for name in dict.fromkeys(n for s in rows for n in SETS[s][1] if n in names):
         if not os.path.exists(tools.ALL[name].binary):
@@ -122,7 +126,11 @@ def measure(rows, names, asked):
                 continue
             for rep in range(asked.reps):
                 for name in (n for n in SETS[of_set][1] if n in names):
-                    one(name, found, asked_rows, asked, lambda run: keep({"set": of_set, "rep": rep, **run}))
+                    try:
+                        one(name, found, asked_rows, asked, lambda run: keep({"set": of_set, "rep": rep, **run}))
+                    except subprocess.CalledProcessError as error:
+                        # The others' rows are worth having all the same.
+                        print(f"{found.name:8} {name:13} left out: {error}", flush=True)
 
 def one(name, found, rows, asked, keep):
     """All rows by one tool, in an empty work folder."""
@@ -130,7 +138,7 @@ def one(name, found, rows, asked, keep):
     shutil.rmtree(work, ignore_errors=True)
     tool = tools.ALL[name](work, found.source, found.leaf, found.apple)
     os.makedirs(tool.cache)
-    env, log = {**os.environ, **tool.env}, os.path.join(asked.data, "work.log")
+    env, log = {**environment(), **tool.env}, os.path.join(asked.data, "work.log")
     version = said(tool.version()).splitlines()[0]
     # Data that shows its versions is switched by renaming, so that what is the same keeps its inode and times.
     found.switch("v1")
