@@ -19,11 +19,13 @@ def find_or_make(name, asked):
         return None
     if name == "sources":
         return sources(f"{asked.data}/ds3")
-    at = f"{asked.data}/apple" if name == "apple" else asked.phone or f"{asked.data}/ds1"
+    at = asked.phone or f"{asked.data}/ds1" if name == "phone" else f"{asked.data}/{name}"
     if not os.path.exists(f"{at}/version"):
         say(f"making {at}")
         if name == "phone":
             make_phone(at, asked)
+        elif name in ("in-place", "compacted"):
+            generate.make_database(at, asked.scale, name == "compacted")
         elif not make_apple(at):
             return None
     source = f"{at}/cur"

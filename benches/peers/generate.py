@@ -172,6 +172,20 @@ DATABASES = {
 # It grows with what changes, and is not read as Apple's: to russet this is a folder like any other.
 MANIFEST = ("Manifest", "index.db", "entries")
 
+def make_database(root, scale=1.0, compact=False, seed=20261125):
+    """Two versions of nothing but a messages database of 200 MiB, which stays in place or is compacted before each."""
+    phone = Phone(root, seed, scale)
+    key = next(iter(DATABASES))
+    os.makedirs(root)
+    phone.database(phone.path(phone.name(*key[:2])), key[2], DATABASES[key])
+    phone.edit(*key[:2], lambda file: phone.grow(file, key[2], 0, compact))
+    phone.out, phone.time, phone.changed = f"{root}/d12/new", V1 + 86_400, set()
+    phone.edit(*key[:2], lambda file: phone.grow(file, key[2], CHANGES["v2"][key[2]], compact))
+    with open(f"{root}/d12/lists.json", "w") as file:
+        json.dump({"old": sorted(phone.changed), "new": sorted(phone.changed)}, file)
+    with open(f"{root}/version", "w") as file:
+        file.write("v1")
+
 def make(root, scale=1.0, seed=20261125):
     os.makedirs(root)
     phone = Phone(root, seed, scale)

@@ -23,6 +23,8 @@ ROWS = {
 SETS = {
     "phone": (list(ROWS), ["russet", *tools.PEERS]),
     "apple": (["first", "v2", "restore"], ["russet", "restic", "cp"]),
+    "in-place": (["first", "v2"], ["russet", *tools.PEERS]),
+    "compacted": (["first", "v2"], ["russet", *tools.PEERS]),
     "sources": (["first", "restore"], ["russet", *tools.PEERS]),
     "rounds": (["rounds"], []),
 }
@@ -130,7 +132,7 @@ def measure(rows, names, asked):
                         one(name, found, asked_rows, asked, lambda run: keep({"set": of_set, "rep": rep, **run}))
                     except subprocess.CalledProcessError as error:
                         # The others' rows are worth having all the same.
-                        print(f"{found.name:8} {name:13} left out: {error}", flush=True)
+                        print(f"{found.name:9} {name:13} left out: {error}", flush=True)
 
 def one(name, found, rows, asked, keep):
     """All rows by one tool, in an empty work folder."""
@@ -167,7 +169,7 @@ def one(name, found, rows, asked, keep):
             run["equal"] = came_back(tool.leaf, tool.to)
             shutil.rmtree(tool.to)
         keep(run)
-        print(f"{found.name:8} {name:13} {row:8} {run['wall']:8.2f} s  CPU {run['cpu']:7.2f} s  peak {run['peak'] >> 20:5} MiB  others {run['foreign']:.2f}"
+        print(f"{found.name:9} {name:13} {row:8} {run['wall']:8.2f} s  CPU {run['cpu']:7.2f} s  peak {run['peak'] >> 20:5} MiB  others {run['foreign']:.2f}"
               + (f"  repository {run['repository'] / 2**20:.0f} MiB" if "repository" in run else "")
               + ("  NOT WHAT WAS BACKED UP" if run.get("equal") is False else "") + (f"  ended with {run['code']}" if run["code"] else ""), flush=True)
     found.switch("v1")
@@ -180,4 +182,4 @@ def derive(wait, keep):
         before = wait_until_quiet(wait)
         run = {"row": "rounds", "tool": name, "version": "", **timed([command], dict(os.environ), os.devnull), "before": round(before, 2)}
         keep(run)
-        print(f"rounds   {name:13} {'':8} {run['wall']:8.2f} s", flush=True)
+        print(f"rounds    {name:13} {'':8} {run['wall']:8.2f} s", flush=True)

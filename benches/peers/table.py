@@ -83,6 +83,8 @@ def targets(runs):
     yield absolute("forget and prune to the last two", seconds, runs.best(phone, "prune", "wall"), wall(phone, "prune"), 1.0)
     peaks = [(peak, tool) for tool in PEERS if (peak := runs.peak(phone, tool)) is not None]
     yield absolute("peak memory, the most of any of these", mib, min(peaks, default=(None, None)), runs.peak(phone, "russet"), 330)
+    for title, of_set in (("a database of 200 MiB, changed in place: growth for a day", "in-place"), ("… compacted before each backup", "compacted")):
+        yield absolute(title, mib, runs.least_growth(of_set, "first", "v2"), runs.growth(of_set, "russet", "first", "v2"), None)
     own, other = (runs.growth("apple", tool, "first", "v2") for tool in ("russet", "restic"))
     yield "encrypted Apple backup: growth for a day", mib, other, "restic", own, "×", ratio(own, other), 0.12
     yield against("… first backup", "apple", "first", 0.25, ["restic"])
@@ -110,13 +112,24 @@ FIGURES = (
     ("repository", "repository, MiB", lambda value: f"{value / MIB:,.0f}"),
 )
 
+EVERY = [what for what, _, _ in FIGURES]
+# What a data set is, and which of its figures say something.
+TITLES = {
+    "phone": ("a phone's files, decrypted", EVERY),
+    "apple": ("an encrypted Apple backup", EVERY),
+    "in-place": ("a database, changed in place", ["repository"]),
+    "compacted": ("a database, compacted before each backup", ["repository"]),
+    "sources": ("source files", EVERY),
+    "rounds": ("PBKDF2", ["wall"]),
+}
+
 def every_table(runs):
-    titles = {"phone": "a phone's files, decrypted", "apple": "an encrypted Apple backup", "sources": "source files", "rounds": "PBKDF2"}
     for of_set in dict.fromkeys(run["set"] for run in runs.runs):
         names = runs.tools(of_set)
-        for what, title, shown in FIGURES[:1] if of_set == "rounds" else FIGURES:
+        whose, figures = TITLES[of_set]
+        for what, title, shown in (figure for figure in FIGURES if figure[0] in figures):
             rows = [row for row in runs.rows(of_set) if any(runs.median(of_set, row, tool, what) is not None for tool in names)]
-            yield f"\n**{titles[of_set]}: {title}**\n"
+            yield f"\n**{whose}: {title}**\n"
             yield f"| tool | {' | '.join(rows)} |"
             yield "|---|" + "---:|" * len(rows)
             for tool in names:
