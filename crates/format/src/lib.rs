@@ -15,6 +15,7 @@ pub mod key_file;
 pub mod recovery;
 pub mod slot;
 
+mod frame;
 pub mod padme;
 pub mod seal;
 

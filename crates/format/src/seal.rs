@@ -3,10 +3,11 @@
 //! A sealed file is a stream of equal frames. Where things begin and end inside the stream cannot be seen from outside.
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
-use chacha20poly1305::{ChaCha20Poly1305, Nonce, XChaCha20Poly1305, XNonce};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use x_wing::kem::Decapsulate;
 use zeroize::Zeroizing;
 
+use crate::frame::FrameCipher;
 use crate::id::RepositoryId;
 use crate::key::{Generation, Key, Keys, random};
 use crate::padme::padme;
@@ -124,17 +125,16 @@ impl Header {
         Ok(Opener { cipher: self.frame_cipher(&data_key), frames: self.frames, frame_len: self.frame_len() })
     }
 
-    fn frame_cipher(&self, data_key: &[u8; 32]) -> ChaCha20Poly1305 {
+    fn frame_cipher(&self, data_key: &[u8; 32]) -> FrameCipher {
         let mut hasher = blake3::Hasher::new_keyed(data_key);
         hasher.update(&self.fixed).update(&self.envelope);
-        let key = Key::new(*hasher.finalize().as_bytes());
-        ChaCha20Poly1305::new(key.expose().into())
+        FrameCipher::new(&Key::new(*hasher.finalize().as_bytes()))
     }
 }
 
 /// Opens frames of one file.
 pub struct Opener {
-    cipher: ChaCha20Poly1305,
+    cipher: FrameCipher,
     frames: u32,
     frame_len: usize,
 }
@@ -148,6 +148,13 @@ impl std::fmt::Debug for Opener {
 impl Opener {
     /// Opens consecutive frames, the first of which is number `first`, and gives their part of the stream.
     pub fn open(&self, first: u32, stored: &[u8]) -> Result<Vec<u8>> {
+        let mut stream = Vec::new();
+        self.open_onto(first, stored, &mut stream)?;
+        Ok(stream)
+    }
+
+    /// As [`Opener::open`], but their part of the stream is added to `stream`. What is added before an error means nothing.
+    pub fn open_onto(&self, first: u32, stored: &[u8], stream: &mut Vec<u8>) -> Result<()> {
         let step = self.frame_len + TAG;
         if stored.is_empty() || !stored.len().is_multiple_of(step) {
             return Err(FormatError::invalid("frames", "not a whole number of them"));
@@ -155,24 +162,24 @@ impl Opener {
         if u64::from(first) + (stored.len() / step) as u64 > u64::from(self.frames) {
             return Err(FormatError::invalid("frames", "there are not so many"));
         }
-        let mut stream = Vec::with_capacity(stored.len() / step * self.frame_len);
+        stream.reserve(stored.len() / step * self.frame_len);
         for (number, frame) in (first..=u32::MAX).zip(stored.chunks_exact(step)) {
             let at = stream.len();
             stream.extend_from_slice(&frame[..self.frame_len]);
             let tag: [u8; TAG] = frame[self.frame_len..].try_into().expect("a step is a frame and a tag");
             self.cipher
-                .decrypt_inout_detached(&nonce(number, self.frames), &[], (&mut stream[at..]).into(), &tag.into())
+                .open(nonce(number, self.frames), &mut stream[at..], tag)
                 .map_err(|_| FormatError::Sealed { what: "frame" })?;
         }
-        Ok(stream)
+        Ok(())
     }
 }
 
-fn nonce(number: u32, frames: u32) -> Nonce {
+fn nonce(number: u32, frames: u32) -> [u8; 12] {
     let mut nonce = [0; 12];
     nonce[..4].copy_from_slice(&number.to_le_bytes());
     nonce[11] = u8::from(number.checked_add(1) == Some(frames));
-    nonce.into()
+    nonce
 }
 
 fn hybrid_key(generation: &Generation, shared: &[u8], ciphertext: &[u8]) -> Key {
@@ -182,7 +189,7 @@ fn hybrid_key(generation: &Generation, shared: &[u8], ciphertext: &[u8]) -> Key 
 /// A stream laid out and ready to be sealed frame by frame, on as many cores as the caller likes.
 pub struct Sealer {
     header: Header,
-    cipher: ChaCha20Poly1305,
+    cipher: FrameCipher,
 }
 
 impl std::fmt::Debug for Sealer {
@@ -249,12 +256,12 @@ impl Sealer {
         let failed = || FormatError::CheckAfterEncode { what: "sealing" };
         let (body, tag_place) = stored.split_at_mut(plain.len());
         body.copy_from_slice(plain);
-        let tag = self.cipher.encrypt_inout_detached(&nonce, &[], body.into()).map_err(|_| failed())?;
+        let tag = self.cipher.seal(nonce, body).map_err(|_| failed())?;
         tag_place.copy_from_slice(&tag);
         scratch.clear();
         scratch.extend_from_slice(&stored[..plain.len()]);
         let written: [u8; TAG] = stored[plain.len()..].try_into().map_err(|_| failed())?;
-        self.cipher.decrypt_inout_detached(&nonce, &[], scratch.as_mut_slice().into(), &written.into()).map_err(|_| failed())?;
+        self.cipher.open(nonce, scratch, written).map_err(|_| failed())?;
         if scratch == plain { Ok(()) } else { Err(failed()) }
     }
 }
