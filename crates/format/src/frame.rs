@@ -52,7 +52,8 @@ mod tests {
             let wanted = reference.encrypt_inout_detached(&ReferenceNonce::from(nonce), &[], b.as_mut_slice().into()).unwrap();
             assert!(a == b && tag == *wanted, "{len} bytes");
 
-            let opened = reference.decrypt_inout_detached(&ReferenceNonce::from(nonce), &[], a.as_mut_slice().into(), &tag.into());
+            let opened =
+                reference.decrypt_inout_detached(&ReferenceNonce::from(nonce), &[], a.as_mut_slice().into(), &tag.into());
             assert!(opened.is_ok() && a == plain);
             assert!(ours.open(nonce, &mut b, tag).is_ok() && b == plain);
         }

@@ -257,7 +257,7 @@ mod tests {
             source: Source::AppleBackup,
             whole: false,
             parent: Some(FileName([9; 32])),
-            root: Content { depth: 1, entries: vec![(ChunkId([1; 32]), 9)] },
+            root: Content { depth: 1, entries: vec![crate::tree::Entry::whole(ChunkId([1; 32]), 9)] },
             files: 1,
             bytes: 2,
             new_bytes: 3,

@@ -2,6 +2,8 @@
 //!
 //! A name in a tree is data from a phone or a disk. It is checked here for what no folder can hold, and again when it is used.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::id::{ChunkId, hex};
 use crate::read::Reader;
 use crate::write::Writer;
@@ -21,14 +23,44 @@ pub const LONGEST_NAME: usize = 4096;
 pub struct Content {
     /// 0 if the entries are chunks of the content, else lists of entries of one less depth.
     pub depth: u8,
-    /// In order: a chunk and how many bytes of content are in or below it.
-    pub entries: Vec<(ChunkId, u64)>,
+    /// In order.
+    pub entries: Vec<Entry>,
+}
+
+/// Some of a content: a chunk, a part of one, or the list of those below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The chunk.
+    pub id: ChunkId,
+    /// How many bytes of content are in or below it.
+    pub len: u64,
+    /// Where in the chunk they begin, if they are only a part of it. Lists are never taken in parts.
+    pub from: Option<u32>,
+}
+
+impl Entry {
+    /// A whole chunk.
+    pub fn whole(id: ChunkId, len: u64) -> Entry {
+        Entry { id, len, from: None }
+    }
+
+    /// Where in a chunk of this length its bytes are, if the chunk has them.
+    pub fn range_in(&self, chunk_len: usize) -> Option<std::ops::Range<usize>> {
+        let len = usize::try_from(self.len).ok()?;
+        match self.from {
+            None => (len == chunk_len).then_some(0..len),
+            Some(from) => {
+                let from = from as usize;
+                (len <= chunk_len.checked_sub(from)?).then_some(from..from + len)
+            }
+        }
+    }
 }
 
 impl Content {
     /// Length of the content.
     pub fn size(&self) -> u64 {
-        self.entries.iter().map(|&(_, len)| len).fold(0, u64::saturating_add)
+        self.entries.iter().map(|entry| entry.len).fold(0, u64::saturating_add)
     }
 
     /// Puts the content.
@@ -43,28 +75,100 @@ impl Content {
         if depth > DEEPEST_CONTENT {
             return Err(FormatError::invalid("list of chunks", "too deep"));
         }
-        Ok(Content { depth, entries: decode_entries(r)? })
+        let entries = decode_entries(r)?;
+        if depth > 0 && entries.iter().any(|entry| entry.from.is_some()) {
+            return Err(FormatError::invalid("list of chunks", "a part of a list"));
+        }
+        Ok(Content { depth, entries })
     }
 }
+
+/// Of the number of entries: each is said as a chunk of a table, and where in it.
+const IN_PARTS: u32 = 1 << 31;
+/// For [`Entry::from`]: it is the whole chunk.
+const WHOLE: u32 = u32::MAX;
+/// No list is longer.
+const MOST_ENTRIES: usize = 65_536;
 
 /// Puts a list of entries.
-pub fn encode_entries(entries: &[(ChunkId, u64)], w: &mut Writer) {
-    w.count(entries.len());
-    for (id, len) in entries {
-        w.bytes(&id.0).u64(*len);
+pub fn encode_entries(entries: &[Entry], w: &mut Writer) {
+    if entries.iter().all(|entry| entry.from.is_none()) {
+        w.count(entries.len());
+        for entry in entries {
+            w.bytes(&entry.id.0).u64(entry.len);
+        }
+        return;
+    }
+    // Parts of one chunk follow each other closely, so each chunk is named once.
+    let mut table: Vec<ChunkId> = Vec::new();
+    let mut numbers = HashMap::new();
+    let places: Vec<u16> = entries
+        .iter()
+        .map(|entry| {
+            *numbers.entry(entry.id).or_insert_with(|| {
+                table.push(entry.id);
+                (table.len() - 1) as u16
+            })
+        })
+        .collect();
+    w.u32(entries.len() as u32 | IN_PARTS).count(table.len());
+    for id in &table {
+        w.bytes(&id.0);
+    }
+    // Column by column, which compresses better.
+    for place in places {
+        w.u16(place);
+    }
+    for entry in entries {
+        w.u32(entry.from.unwrap_or(WHOLE));
+    }
+    for entry in entries {
+        w.u32(u32::try_from(entry.len).expect("no chunk is longer than 4 MiB"));
     }
 }
 
-fn decode_entries(r: &mut Reader<'_>) -> Result<Vec<(ChunkId, u64)>> {
-    let count = r.count(40)?;
-    if count > 65_536 {
-        return Err(FormatError::invalid("list of chunks", "too long"));
+fn decode_entries(r: &mut Reader<'_>) -> Result<Vec<Entry>> {
+    let bad = |why: &str| FormatError::invalid("list of chunks", why);
+    let (count, in_parts) = match r.u32()? {
+        count if count & IN_PARTS != 0 => ((count ^ IN_PARTS) as usize, true),
+        count => (count as usize, false),
+    };
+    if count > MOST_ENTRIES {
+        return Err(bad("too long"));
     }
-    (0..count).map(|_| Ok((ChunkId(r.array()?), r.u64()?))).collect()
+    if !in_parts {
+        let entries = r.bytes(40 * count)?.as_chunks::<40>().0.iter().map(|entry| {
+            let (id, len) = (entry.first_chunk::<32>(), entry.last_chunk::<8>());
+            Entry::whole(ChunkId(*id.expect("40 bytes")), u64::from_le_bytes(*len.expect("40 bytes")))
+        });
+        return Ok(entries.collect());
+    }
+    let chunks = r.count(32)?;
+    let table = r.bytes(32 * chunks)?.as_chunks::<32>().0;
+    let places = r.bytes(2 * count)?.as_chunks::<2>().0;
+    let froms = r.bytes(4 * count)?.as_chunks::<4>().0;
+    let lens = r.bytes(4 * count)?.as_chunks::<4>().0;
+    let mut used = 0;
+    let mut entries = Vec::with_capacity(count);
+    for ((place, from), len) in places.iter().zip(froms).zip(lens) {
+        let place = usize::from(u16::from_le_bytes(*place));
+        // There is one way to write a list: chunks are numbered as they are first used.
+        if place > used || place >= chunks {
+            return Err(bad("chunks out of order"));
+        }
+        used = used.max(place + 1);
+        let from = Some(u32::from_le_bytes(*from)).filter(|&from| from != WHOLE);
+        entries.push(Entry { id: ChunkId(table[place]), len: u32::from_le_bytes(*len).into(), from });
+    }
+    let distinct = table.iter().collect::<HashSet<_>>().len() == chunks;
+    if used != chunks || !distinct || entries.iter().all(|entry| entry.from.is_none()) {
+        return Err(bad("not written as it should be"));
+    }
+    Ok(entries)
 }
 
 /// Reads a chunk that is a list of entries.
-pub fn decode_list(chunk: &[u8]) -> Result<Vec<(ChunkId, u64)>> {
+pub fn decode_list(chunk: &[u8]) -> Result<Vec<Entry>> {
     let mut r = Reader::new("list of chunks", chunk);
     let entries = decode_entries(&mut r)?;
     r.finish()?;
@@ -325,7 +429,7 @@ mod tests {
     use super::*;
 
     fn node(name: &str) -> Node {
-        let content = Content { depth: 0, entries: vec![(ChunkId([8; 32]), 77)] };
+        let content = Content { depth: 0, entries: vec![Entry::whole(ChunkId([8; 32]), 77)] };
         Node {
             mode: 0o100644,
             uid: 501,
@@ -355,6 +459,41 @@ mod tests {
         let link = Node::new("c", NodeKind::Symlink(b"../x".to_vec()));
         let nodes = vec![node("a"), dir, link, Node::new("d", NodeKind::Other), left_out];
         assert_eq!(decode_nodes(&encoded(&nodes), None), Ok(nodes));
+    }
+
+    #[test]
+    fn lists_round_trip_in_whole_chunks_and_in_parts() {
+        let (a, b) = (ChunkId([1; 32]), ChunkId([2; 32]));
+        let part = |id, from, len| Entry { id, len, from: Some(from) };
+        let lists = [
+            vec![],
+            vec![Entry::whole(a, 1 << 40), Entry::whole(b, 7)],
+            vec![part(b, 4096, 4096), Entry::whole(a, 65_536), part(b, 0, 4096), part(b, 8192, 0)],
+        ];
+        for list in lists {
+            let mut w = Writer::new();
+            encode_entries(&list, &mut w);
+            let bytes = w.finish();
+            assert_eq!(decode_list(&bytes), Ok(list));
+            for at in 0..bytes.len() {
+                assert!(decode_list(&bytes[..at]).is_err(), "cut at {at}");
+            }
+        }
+        let deep = Content { depth: 1, entries: vec![part(a, 0, 1)] };
+        let mut w = Writer::new();
+        deep.encode(&mut w);
+        assert!(Content::decode(&mut Reader::new("content", &w.finish())).is_err());
+    }
+
+    #[test]
+    fn a_part_lies_within_its_chunk_or_nowhere() {
+        let entry = |from, len| Entry { id: ChunkId([1; 32]), len, from };
+        assert_eq!(entry(None, 10).range_in(10), Some(0..10));
+        assert_eq!(entry(None, 9).range_in(10), None);
+        assert_eq!(entry(Some(4), 6).range_in(10), Some(4..10));
+        for (from, len) in [(4, 7), (11, 0), (u32::MAX - 1, u64::MAX)] {
+            assert_eq!(entry(Some(from), len).range_in(10), None);
+        }
     }
 
     #[test]

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 use russet_format::config::Config;
 use russet_format::id::{ChunkId, FileName};
-use russet_format::pack::{check_chunk, unpack_segment};
+use russet_format::pack::{ChunkKind, check_chunk, unpack_segment};
 use russet_format::seal::TAG;
-use russet_format::tree::{Content, DEEPEST_DIRECTORY, NodeKind};
+use russet_format::tree::{Content, DEEPEST_DIRECTORY, Entry, NodeKind};
 use russet_store::{Name, Store, StoreError};
 
 use crate::index::Index;
@@ -358,7 +358,7 @@ impl Walker<'_> {
     /// Whether the directory and all below it are whole.
     fn directory(&mut self, snapshot: FileName, content: &Content, path: &mut Vec<u8>, depth: usize) -> bool {
         // A directory of one chunk list is named by its entries; if each was found whole, so is all below them.
-        if !content.entries.is_empty() && content.entries.iter().all(|(id, _)| self.clean.contains(id)) {
+        if !content.entries.is_empty() && content.entries.iter().all(|entry| self.clean.contains(&entry.id)) {
             return true;
         }
         let touch = |report: &mut Report, path: &[u8], why: String| {
@@ -397,7 +397,7 @@ impl Walker<'_> {
             path.truncate(before);
         }
         if whole {
-            self.clean.extend(content.entries.iter().map(|(id, _)| *id));
+            self.clean.extend(content.entries.iter().map(|entry| entry.id));
         }
         whole
     }
@@ -406,15 +406,17 @@ impl Walker<'_> {
     fn missing(&self, content: &Content, directory: bool) -> Option<String> {
         let mut why = None;
         let index = self.reader.index();
-        let outcome = self.reader.chunk_ids(content, directory, &mut |_, id, len| {
-            if why.is_some() {
-                return;
-            }
-            if let Some(reason) = self.bad.chunks.get(&id) {
-                why = Some(reason.clone());
-            } else if index.find(&id).is_none() {
-                why = Some(format!("chunk {id} is in no pack (of {len} bytes)"));
-            }
+        let outcome = self.reader.chunk_ids(content, directory, &mut |kind, entry| {
+            let Entry { id, len, .. } = entry;
+            why = match (why.take(), self.bad.chunks.get(&id), index.find(&id)) {
+                (Some(why), ..) => Some(why),
+                (None, Some(reason), _) => Some(reason.clone()),
+                (None, None, None) => Some(format!("chunk {id} is in no pack (of {len} bytes)")),
+                (None, None, Some(at)) if kind == ChunkKind::Data && entry.range_in(at.len as usize).is_none() => {
+                    Some(format!("chunk {id} has another length than its list says"))
+                }
+                (None, None, Some(_)) => None,
+            };
         });
         why.or_else(|| outcome.err().map(|error| error.to_string()))
     }

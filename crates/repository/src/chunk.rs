@@ -1,11 +1,15 @@
 //! Where a content is cut into chunks (FORMAT.md, chapter 6, "How contents are cut").
 
+use russet_format::tree::Content;
+
 const SMALL: usize = 64 << 10;
 const CDC_LEAST: usize = 16 << 10;
 const CDC_USUAL: usize = 64 << 10;
 const CDC_MOST: usize = 256 << 10;
-/// Chunks of a database: this much, or one page where pages are larger.
-const DATABASE: usize = 16 << 10;
+/// Chunks of a database: this much, or one page where pages are larger. The next snapshot's database is compared with it page by page.
+const DATABASE: usize = 64 << 10;
+/// The same for keys that cannot read what they compare with.
+const DATABASE_UNREAD: usize = 16 << 10;
 /// Chunks of what is never edited inside, and what a reader should read at once: 16 of them and their directory just fill a pack.
 pub(crate) const DENSE: usize = (1 << 20) - 64;
 /// How many first bytes decide.
@@ -23,6 +27,21 @@ pub enum Hint {
     AtHand,
 }
 
+/// What the caller knows of a content and of what it was.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// Of the content itself.
+    pub hint: Hint,
+    /// The content that it probably comes from: what the same file was in the snapshot before.
+    pub former: Option<&'a Content>,
+}
+
+impl From<Hint> for Known<'_> {
+    fn from(hint: Hint) -> Self {
+        Known { hint, former: None }
+    }
+}
+
 /// How a content is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
@@ -35,8 +54,11 @@ pub(crate) enum Cut {
 /// What a content is, as far as compressing goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// SQLite.
-    Database,
+    /// SQLite, with pages of this length.
+    Database {
+        /// Bytes of a page.
+        page: usize,
+    },
     /// Compressed or encrypted already.
     Dense,
     /// Anything else.
@@ -51,12 +73,16 @@ pub(crate) struct Style {
 }
 
 impl Style {
-    pub(crate) fn of(hint: Hint, head: &[u8]) -> Style {
+    /// How a content is cut that begins like this. `can_compare` says whether the next snapshot's can be compared with it page by page.
+    pub(crate) fn of(hint: Hint, head: &[u8], can_compare: bool) -> Style {
         if hint == Hint::Ciphertext || is_media(head) {
             return Style { cut: Cut::Every(DENSE), content: Kind::Dense };
         }
         match database_page(head) {
-            Some(page) => Style { cut: Cut::Every(page.max(DATABASE)), content: Kind::Database },
+            Some(page) => {
+                let least = if can_compare { DATABASE } else { DATABASE_UNREAD };
+                Style { cut: Cut::Every(page.max(least)), content: Kind::Database { page } }
+            }
             None => Style { cut: Cut::Defined, content: Kind::Mixed },
         }
     }
@@ -190,12 +216,14 @@ mod tests {
     fn contents_are_known_by_their_first_bytes() {
         let mut database = b"SQLite format 3\0".to_vec();
         database.extend_from_slice(&[0x10, 0x00, 2, 2]);
-        assert_eq!(Style::of(Hint::Look, &database).cut, Cut::Every(16_384));
+        let style = |head: &[u8]| Style::of(Hint::Look, head, true);
+        assert_eq!(style(&database), Style { cut: Cut::Every(65_536), content: Kind::Database { page: 4096 } });
+        assert_eq!(Style::of(Hint::Look, &database, false).cut, Cut::Every(16_384));
         database[16..18].copy_from_slice(&[0, 1]);
-        assert_eq!(Style::of(Hint::Look, &database).cut, Cut::Every(65_536));
-        assert_eq!(Style::of(Hint::Look, b"\xff\xd8\xff\xe1....Exif").content, Kind::Dense);
-        assert_eq!(Style::of(Hint::Look, b"\0\0\0\x18ftypheic").content, Kind::Dense);
-        assert_eq!(Style::of(Hint::Look, b"hello"), Style { cut: Cut::Defined, content: Kind::Mixed });
-        assert_eq!(Style::of(Hint::Ciphertext, b"hello").content, Kind::Dense);
+        assert_eq!(Style::of(Hint::Look, &database, false).cut, Cut::Every(65_536));
+        assert_eq!(style(b"\xff\xd8\xff\xe1....Exif").content, Kind::Dense);
+        assert_eq!(style(b"\0\0\0\x18ftypheic").content, Kind::Dense);
+        assert_eq!(style(b"hello"), Style { cut: Cut::Defined, content: Kind::Mixed });
+        assert_eq!(Style::of(Hint::Ciphertext, b"hello", true).content, Kind::Dense);
     }
 }

@@ -1,7 +1,7 @@
 //! Long lists of chunks become trees of lists, built as the chunks arrive (FORMAT.md, chapter 8).
 
 use russet_format::id::ChunkId;
-use russet_format::tree::{Content, MOST_INLINE, cuts_list, encode_entries};
+use russet_format::tree::{Content, Entry, MOST_INLINE, cuts_list, encode_entries};
 use russet_format::write::Writer;
 
 use crate::Result;
@@ -10,23 +10,23 @@ use crate::Result;
 #[derive(Debug, Default)]
 pub(crate) struct ContentBuilder {
     /// `levels[0]` are chunks of the content, `levels[n]` are lists of entries of level n − 1.
-    levels: Vec<Vec<(ChunkId, u64)>>,
+    levels: Vec<Vec<Entry>>,
 }
 
 impl ContentBuilder {
-    /// Adds the next chunk. `store` keeps a list as a tree chunk and names it.
-    pub(crate) fn push(&mut self, id: ChunkId, len: u64, store: &mut dyn FnMut(&[u8]) -> Result<ChunkId>) -> Result<()> {
-        self.push_at(0, id, len, store)
+    /// Adds the next chunk, or part of one. `store` keeps a list as a tree chunk and names it.
+    pub(crate) fn push(&mut self, entry: Entry, store: &mut dyn FnMut(&[u8]) -> Result<ChunkId>) -> Result<()> {
+        self.push_at(0, entry, store)
     }
 
-    fn push_at(&mut self, level: usize, id: ChunkId, len: u64, store: &mut dyn FnMut(&[u8]) -> Result<ChunkId>) -> Result<()> {
+    fn push_at(&mut self, level: usize, entry: Entry, store: &mut dyn FnMut(&[u8]) -> Result<ChunkId>) -> Result<()> {
         if self.levels.len() == level {
             self.levels.push(Vec::new());
         }
-        self.levels[level].push((id, len));
+        self.levels[level].push(entry);
         // The first list is not cut before it is known that it does not fit inline.
         let inline = self.levels.len() == level + 1 && self.levels[level].len() <= MOST_INLINE;
-        match !inline && cuts_list(&id, self.levels[level].len()) {
+        match !inline && cuts_list(&entry.id, self.levels[level].len()) {
             true => self.flush(level, store),
             false => Ok(()),
         }
@@ -37,8 +37,8 @@ impl ContentBuilder {
         let mut w = Writer::new();
         encode_entries(&list, &mut w);
         let id = store(&w.finish())?;
-        let len = list.iter().map(|&(_, len)| len).sum();
-        self.push_at(level + 1, id, len, store)
+        let len = list.iter().map(|entry| entry.len).sum();
+        self.push_at(level + 1, Entry::whole(id, len), store)
     }
 
     /// Ends the content.

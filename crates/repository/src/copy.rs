@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use russet_format::id::{ChunkId, FileName};
 use russet_format::pack::ChunkKind;
 use russet_format::snapshot::{MOST_PROBLEMS, Problem, ProblemKind, Severity, Snapshot};
-use russet_format::tree::{Content, DEEPEST_DIRECTORY, Node, NodeKind};
+use russet_format::tree::{Content, DEEPEST_DIRECTORY, Entry, Node, NodeKind};
 use russet_format::write::Writer;
 
 use crate::check::Touched;
@@ -338,7 +338,7 @@ impl<'a> Copying<'a> {
             match &node.kind {
                 NodeKind::Directory(inner) => self.list_chunks(inner, depth + 1, seen, needed),
                 NodeKind::File(content) => {
-                    let mut add = |kind: ChunkKind, id: ChunkId, _: u64| {
+                    let mut add = |kind: ChunkKind, Entry { id, .. }| {
                         if let (ChunkKind::Data, None, Some(at)) = (kind, self.chunks.get(&id), self.index.find(&id)) {
                             needed.push((at.segment, at.offset, id));
                         }
@@ -417,11 +417,13 @@ impl<'a> Copying<'a> {
     /// A file's content as it is called there, or why it cannot be read.
     fn content(&self, content: &Content) -> Result<std::result::Result<Content, String>> {
         let (mut chunks, mut why) = (Vec::new(), None);
-        let listed = self.reader.chunk_ids(content, false, &mut |kind, id, len| match (kind, self.chunks.get(&id)) {
+        let listed = self.reader.chunk_ids(content, false, &mut |kind, entry| match (kind, self.chunks.get(&entry.id)) {
             (ChunkKind::Tree, _) => {}
-            (ChunkKind::Data, Some(Ok(new))) => chunks.push((*new, len)),
+            (ChunkKind::Data, Some(Ok(new))) => chunks.push(Entry { id: *new, ..entry }),
             (ChunkKind::Data, Some(Err(reason))) => why = why.take().or_else(|| Some(reason.clone())),
-            (ChunkKind::Data, None) => why = why.take().or_else(|| Some(format!("chunk {id} is in no pack (of {len} bytes)"))),
+            (ChunkKind::Data, None) => {
+                why = why.take().or_else(|| Some(format!("chunk {} is in no pack (of {} bytes)", entry.id, entry.len)));
+            }
         });
         match (listed, why) {
             (Err(error), _) => Ok(Err(self.is_damage(error)?)),
@@ -473,18 +475,18 @@ impl Pairs<'_> {
     fn file(&mut self, from: &Content, to: &Content) {
         let list = |reader: &Reader, content: &Content| {
             let mut chunks = Vec::new();
-            let listed = reader.chunk_ids(content, false, &mut |kind, id, len| {
+            let listed = reader.chunk_ids(content, false, &mut |kind, entry| {
                 if kind == ChunkKind::Data {
-                    chunks.push((id, len));
+                    chunks.push(entry);
                 }
             });
             listed.is_ok().then_some(chunks)
         };
         let (Some(old), Some(new)) = (list(self.from, from), list(self.to, to)) else { return };
-        if !old.iter().map(|(_, len)| len).eq(new.iter().map(|(_, len)| len)) {
+        if !old.iter().map(|entry| (entry.from, entry.len)).eq(new.iter().map(|entry| (entry.from, entry.len))) {
             return;
         }
-        let known = old.into_iter().zip(new).filter(|(_, (new, _))| self.to.index().knows(new));
-        self.learnt.extend(known.map(|((old, _), (new, _))| (old, new)));
+        let known = old.into_iter().zip(new).filter(|(_, new)| self.to.index().knows(&new.id));
+        self.learnt.extend(known.map(|(old, new)| (old.id, new.id)));
     }
 }

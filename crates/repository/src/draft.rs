@@ -9,13 +9,14 @@ use russet_format::id::{ChunkId, FileName};
 use russet_format::key::Keys;
 use russet_format::pack::ChunkKind;
 use russet_format::snapshot::{Problem, Severity, Snapshot, Source};
-use russet_format::tree::{Content, Node, check_name, cuts_nodes};
+use russet_format::tree::{Content, Entry, Node, check_name, cuts_nodes};
 use russet_format::write::Writer;
 use russet_store::Store;
 
-use crate::chunk::{DENSE, Hint};
+use crate::chunk::{DENSE, Known};
 use crate::content::ContentBuilder;
-use crate::pipeline::{FileWriter, Pipeline};
+use crate::file_writer::FileWriter;
+use crate::pipeline::Pipeline;
 use crate::reader::Reader;
 use crate::repo::{put_snapshot, remove_snapshot};
 use crate::settle::Settled;
@@ -86,14 +87,22 @@ impl Draft {
     }
 
     /// Starts a file's content, to be pushed piece by piece. Any number may be open, each on its own thread.
-    pub fn file(&self, hint: Hint) -> FileWriter {
-        FileWriter::new(self.pipeline.clone(), hint)
+    pub fn file<'a>(&self, known: impl Into<Known<'a>>) -> FileWriter {
+        let Known { hint, former } = known.into();
+        let former = former.filter(|_| self.keys.can_read());
+        FileWriter::new(self.pipeline.clone(), hint, former.map(|content| (self.reader.clone(), content.clone())))
     }
 
     /// Stores everything that `source` gives. `buffer` is scratch space; `seen` is told each piece before it is stored.
-    pub fn store(&self, source: &mut dyn Read, hint: Hint, buffer: &mut Vec<u8>, seen: &mut dyn FnMut(&[u8])) -> Result<Content> {
+    pub fn store<'a>(
+        &self,
+        source: &mut dyn Read,
+        known: impl Into<Known<'a>>,
+        buffer: &mut Vec<u8>,
+        seen: &mut dyn FnMut(&[u8]),
+    ) -> Result<Content> {
         buffer.resize(BEST_PIECE, 0);
-        let mut file = self.file(hint);
+        let mut file = self.file(known);
         loop {
             // Whole buffers, so that chunks of a fixed length need no copy.
             let mut filled = 0;
@@ -119,14 +128,14 @@ impl Draft {
     }
 
     /// A content made of chunks that are there, or that this draft keeps.
-    pub(crate) fn content_of(&self, chunks: &[(ChunkId, u64)]) -> Result<Content> {
+    pub(crate) fn content_of(&self, entries: &[Entry]) -> Result<Content> {
         let mut keep = |bytes: &[u8]| self.pipeline.keep_tree(bytes);
         let mut content = ContentBuilder::default();
-        for (id, len) in chunks {
-            if !self.pipeline.holds(id) {
-                return Err(RepositoryError::MissingChunk { id: id.hex() });
+        for entry in entries {
+            if !self.pipeline.holds(&entry.id) {
+                return Err(RepositoryError::MissingChunk { id: entry.id.hex() });
             }
-            content.push(*id, *len, &mut keep)?;
+            content.push(*entry, &mut keep)?;
         }
         content.finish(&mut keep)
     }
@@ -137,8 +146,8 @@ impl Draft {
         self.holds_entries(&content.entries, content.depth)
     }
 
-    fn holds_entries(&self, entries: &[(ChunkId, u64)], depth: u8) -> bool {
-        entries.iter().all(|(id, _)| {
+    fn holds_entries(&self, entries: &[Entry], depth: u8) -> bool {
+        entries.iter().all(|Entry { id, .. }| {
             self.pipeline.holds(id)
                 && (depth == 0 || self.reader.list(id).is_ok_and(|entries| self.holds_entries(&entries, depth - 1)))
         })
@@ -163,7 +172,7 @@ impl Draft {
             // Extended attributes can make a node long, so length cuts as well.
             if at + 1 == nodes.len() || cuts_nodes(&node.name, count) || w.len() > 256 << 10 {
                 let chunk = w.finish();
-                content.push(keep(&chunk)?, chunk.len() as u64, &mut keep)?;
+                content.push(Entry::whole(keep(&chunk)?, chunk.len() as u64), &mut keep)?;
                 count = 0;
             }
         }

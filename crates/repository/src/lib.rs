@@ -16,12 +16,14 @@ pub use rotate::{Resealed, Rotated};
 mod draft;
 pub use draft::{BEST_PIECE, Draft, Meta, Saved};
 mod chunk;
-pub use chunk::Hint;
+pub use chunk::{Hint, Known};
 mod content;
+mod file_writer;
+pub use file_writer::FileWriter;
+mod former;
 mod marks;
 mod packer;
 mod pipeline;
-pub use pipeline::FileWriter;
 
 mod index;
 pub use index::Index;

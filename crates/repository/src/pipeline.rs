@@ -1,6 +1,6 @@
 //! From bytes to packs: cut, name, known? (the bytes stop here), group, compress, seal, put.
 //!
-//! Any number of threads write files at once, each through its own [`FileWriter`]. Chunks that are new gather in segments, a few per
+//! Any number of threads write files at once, each through its own [`FileWriter`](crate::FileWriter). Chunks that are new gather in segments, a few per
 //! kind of content, shared by whoever needs one. A full segment is compressed as a task of its own; when too many wait, whoever
 //! filled it does the work, so memory has a bound: a handful of segments, two packs being sealed, two on their way to the store.
 
@@ -13,11 +13,10 @@ use russet_format::FormatError;
 use russet_format::id::{ChunkId, FileName};
 use russet_format::key::Keys;
 use russet_format::pack::{ChunkKind, Codec, LONGEST_CHUNK, SEGMENT_TARGET, Segment, unpack_segment};
-use russet_format::tree::Content;
+use russet_format::tree::Entry;
 use russet_store::Store;
 
-use crate::chunk::{Cut, Gear, Hint, Kind, SNIFF, Style};
-use crate::content::ContentBuilder;
+use crate::chunk::Gear;
 use crate::index::Index;
 use crate::marks::Marks;
 use crate::packer::{Buffers, FullPack, PackBuilder, Packed, Uploader};
@@ -33,14 +32,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Chunks that gather until they are worth compressing together.
 #[derive(Default)]
-struct OpenSegment {
+pub(crate) struct OpenSegment {
     raw: Vec<u8>,
     chunks: Vec<(ChunkId, u32)>,
 }
 
 /// The kinds of content that are kept apart, because like compresses best with like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
+pub(crate) enum Class {
     Database,
     Mixed,
     Dense,
@@ -146,6 +145,31 @@ impl Pipeline {
         self.counts_on(id) || lock(self.claims(id)).contains(id)
     }
 
+    /// Counts on a part of a chunk, and gives the whole chunk if that is what it is.
+    pub(crate) fn count_on_part(&self, entry: Entry) -> Result<Entry> {
+        if !self.counts_on(&entry.id) {
+            return Err(RepositoryError::MissingChunk { id: entry.id.hex() });
+        }
+        let is_whole = entry.from == Some(0) && self.index.find(&entry.id).is_some_and(|at| u64::from(at.len) == entry.len);
+        Ok(if is_whole { Entry::whole(entry.id, entry.len) } else { entry })
+    }
+
+    /// The beginning of the name of a database's page, which is never zero.
+    pub(crate) fn page_name(&self, plain: &[u8]) -> u128 {
+        let name = self.keys.writing.chunk_id(ChunkKind::Data, plain);
+        u128::from_le_bytes(*name.0.first_chunk().expect("a name has 32 bytes")).max(1)
+    }
+
+    /// Whether contents can be compared with what they were, because this key reads them.
+    pub(crate) fn can_compare(&self) -> bool {
+        self.keys.can_read()
+    }
+
+    /// The length of the first content-defined chunk of `bytes`, or nothing if more bytes are needed to tell.
+    pub(crate) fn cut(&self, bytes: &[u8], first: bool, end: bool) -> Option<usize> {
+        self.gear.cut(bytes, first, end)
+    }
+
     /// The packs that this run put, once it is finished.
     pub(crate) fn packs_written(&self) -> Vec<FileName> {
         lock(&self.written).clone()
@@ -171,7 +195,7 @@ impl Pipeline {
     }
 
     /// Names a chunk and keeps it if it is new. `segment` is the caller's open segment.
-    fn keep(self: &Arc<Self>, class: Class, plain: &[u8], segment: &mut Option<OpenSegment>) -> Result<ChunkId> {
+    pub(crate) fn keep(self: &Arc<Self>, class: Class, plain: &[u8], segment: &mut Option<OpenSegment>) -> Result<ChunkId> {
         let id = self.keys.writing.chunk_id(class.kind(), plain);
         if self.counts_on(&id) || !lock(self.claims(&id)).insert(id) {
             return Ok(id);
@@ -191,7 +215,7 @@ impl Pipeline {
         Ok(id)
     }
 
-    fn put_back(&self, class: Class, segment: OpenSegment) {
+    pub(crate) fn put_back(&self, class: Class, segment: OpenSegment) {
         lock(&self.open[class as usize]).push(segment);
     }
 
@@ -202,7 +226,7 @@ impl Pipeline {
     }
 
     /// Keeps a second copy, if one is wanted. If that fails, it says so when it is finished, and this run goes on.
-    fn keep_beside(&self, kind: ChunkKind, plain: &[u8]) {
+    pub(crate) fn keep_beside(&self, kind: ChunkKind, plain: &[u8]) {
         if let Some(beside) = &self.beside {
             beside.keep_again(kind, true, plain).map_or_else(|error| beside.fail(error), drop);
         }
@@ -405,117 +429,4 @@ fn looks_compressible(raw: &[u8]) -> bool {
     }
     let sample: Vec<u8> = (0..4).flat_map(|n| &raw[(raw.len() - SAMPLE) / 3 * n..][..SAMPLE]).copied().collect();
     with_compressor(true, &sample).is_ok_and(|packed| packed.len() < sample.len() - sample.len() / 32)
-}
-
-/// Takes one content, piece by piece, from one thread.
-pub struct FileWriter {
-    pipeline: Arc<Pipeline>,
-    hint: Hint,
-    style: Option<Style>,
-    pending: Vec<u8>,
-    first: bool,
-    class: Class,
-    segment: Option<OpenSegment>,
-    content: ContentBuilder,
-}
-
-impl std::fmt::Debug for FileWriter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "FileWriter({:?})", self.style)
-    }
-}
-
-impl FileWriter {
-    pub(crate) fn new(pipeline: Arc<Pipeline>, hint: Hint) -> FileWriter {
-        FileWriter {
-            pipeline,
-            hint,
-            style: None,
-            pending: Vec::new(),
-            first: true,
-            class: Class::Mixed,
-            segment: None,
-            content: ContentBuilder::default(),
-        }
-    }
-
-    /// Takes the next bytes.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        // Whole chunks of a fixed length go straight from the caller's buffer.
-        let mut bytes = bytes;
-        if let (Some(Style { cut: Cut::Every(len), .. }), true) = (self.style, self.pending.is_empty()) {
-            while let Some((chunk, rest)) = bytes.split_at_checked(len) {
-                self.chunk(chunk)?;
-                bytes = rest;
-            }
-        }
-        self.pending.extend_from_slice(bytes);
-        if self.style.is_none() && self.pending.len() >= SNIFF {
-            self.look();
-        }
-        match self.style {
-            Some(style) => self.drain(style, false),
-            None => Ok(()),
-        }
-    }
-
-    /// Ends the content.
-    pub fn finish(mut self) -> Result<Content> {
-        let style = self.style.unwrap_or_else(|| self.look());
-        self.drain(style, true)?;
-        let pipeline = self.pipeline.clone();
-        if let Some(segment) = self.segment.take() {
-            pipeline.put_back(self.class, segment);
-        }
-        std::mem::take(&mut self.content).finish(&mut |list| pipeline.keep_tree(list))
-    }
-
-    fn look(&mut self) -> Style {
-        let style = Style::of(self.hint, &self.pending);
-        self.class = match style.content {
-            Kind::Database => Class::Database,
-            Kind::Dense => Class::Dense,
-            Kind::Mixed => Class::Mixed,
-        };
-        *self.style.insert(style)
-    }
-
-    fn drain(&mut self, style: Style, end: bool) -> Result<()> {
-        let pending = std::mem::take(&mut self.pending);
-        let mut at = 0;
-        while at < pending.len() {
-            let rest = &pending[at..];
-            let len = match style.cut {
-                Cut::Every(len) if rest.len() >= len => Some(len),
-                Cut::Every(_) => end.then_some(rest.len()),
-                Cut::Defined => self.pipeline.gear.cut(rest, self.first, end),
-            };
-            let Some(len) = len else { break };
-            self.chunk(&rest[..len])?;
-            at += len;
-        }
-        self.pending = pending;
-        self.pending.drain(..at);
-        Ok(())
-    }
-
-    fn chunk(&mut self, plain: &[u8]) -> Result<()> {
-        debug_assert!(plain.len() <= LONGEST_CHUNK);
-        self.first = false;
-        if self.hint == Hint::AtHand {
-            self.pipeline.keep_beside(ChunkKind::Data, plain);
-        }
-        let id = self.pipeline.keep(self.class, plain, &mut self.segment)?;
-        let pipeline = self.pipeline.clone();
-        self.content.push(id, plain.len() as u64, &mut |list| pipeline.keep_tree(list))
-    }
-}
-
-impl Drop for FileWriter {
-    fn drop(&mut self) {
-        // A content that was given up leaves chunks that others may already count on, so its segment must still be packed.
-        if let Some(segment) = self.segment.take() {
-            self.pipeline.put_back(self.class, segment);
-        }
-    }
 }

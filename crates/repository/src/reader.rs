@@ -11,7 +11,7 @@ use russet_format::id::ChunkId;
 use russet_format::key::Keys;
 use russet_format::pack::{ChunkKind, Codec, check_chunk, unpack_segment};
 use russet_format::seal::{Header, Opener, TAG};
-use russet_format::tree::{Content, Node, decode_list, decode_nodes};
+use russet_format::tree::{Content, Entry, Node, decode_list, decode_nodes};
 use russet_store::Store;
 
 use crate::draft::leaf_kind;
@@ -183,20 +183,30 @@ impl Reader {
     pub fn can_read(&self, content: &Content) -> bool {
         let mut all = true;
         let near = |id: &ChunkId| self.near.as_ref().is_some_and(|near| near.index.find(id).is_some());
-        self.keys.can_read() || (self.chunk_ids(content, false, &mut |_, id, _| all &= near(&id)).is_ok() && all)
+        self.keys.can_read() || (self.chunk_ids(content, false, &mut |_, entry| all &= near(&entry.id)).is_ok() && all)
     }
 
     /// Reads a list of chunks.
-    pub(crate) fn list(&self, id: &ChunkId) -> Result<Vec<(ChunkId, u64)>> {
+    pub(crate) fn list(&self, id: &ChunkId) -> Result<Vec<Entry>> {
         Ok(decode_list(self.chunk(ChunkKind::Tree, id)?.bytes())?)
     }
 
-    /// Reads a list of chunks that must cover this length.
-    fn list_of(&self, id: &ChunkId, len: u64) -> Result<Vec<(ChunkId, u64)>> {
-        let entries = self.list(id)?;
-        match entries.iter().map(|&(_, len)| len).fold(0, u64::saturating_add) == len {
+    /// Reads the list of chunks that an entry stands for, which must cover its length.
+    fn list_of(&self, entry: &Entry) -> Result<Vec<Entry>> {
+        let entries = self.list(&entry.id)?;
+        let len = entries.iter().map(|entry| entry.len).fold(0, u64::saturating_add);
+        match len == entry.len && entry.from.is_none() {
             true => Ok(entries),
-            false => Err(RepositoryError::Tree { why: format!("list {id} covers another length than it should") }),
+            false => Err(RepositoryError::Tree { why: format!("list {} covers another length than it should", entry.id) }),
+        }
+    }
+
+    /// Reads the chunk of an entry, and no more of it than the entry takes.
+    pub(crate) fn piece(&self, kind: ChunkKind, entry: &Entry) -> Result<Chunk> {
+        let Chunk { segment, range } = self.chunk(kind, &entry.id)?;
+        match entry.range_in(range.len()) {
+            Some(inner) => Ok(Chunk { segment, range: range.start + inner.start..range.start + inner.end }),
+            None => Err(RepositoryError::Tree { why: format!("chunk {} has another length than its list says", entry.id) }),
         }
     }
 
@@ -228,15 +238,15 @@ impl Reader {
 
     fn add_remaining(
         &self,
-        entries: &[(ChunkId, u64)],
+        entries: &[Entry],
         depth: u8,
         nodes: &mut Vec<Node>,
         unreadable: &mut dyn FnMut(RepositoryError) -> Result<()>,
     ) -> Result<()> {
-        for (id, len) in entries {
-            let part = Content { depth, entries: vec![(*id, *len)] };
+        for entry in entries {
+            let part = Content { depth, entries: vec![*entry] };
             if depth > 0 {
-                match self.list(id) {
+                match self.list(&entry.id) {
                     Ok(list) => self.add_remaining(&list, depth - 1, nodes, unreadable)?,
                     Err(error) => unreadable(error)?,
                 }
@@ -260,15 +270,12 @@ impl Reader {
         let range = offset..offset.saturating_add(out.len() as u64).min(content.size());
         let mut filled = 0;
         let mut last = None;
-        self.visit_range(&content.entries, content.depth, 0, &range, &mut |start, id, len| {
-            let chunk = self.chunk(ChunkKind::Data, &id)?;
-            if chunk.bytes().len() as u64 != len {
-                return Err(RepositoryError::Tree { why: format!("chunk {id} has another length than its list says") });
-            }
-            let bytes = &chunk.bytes()[range.start.saturating_sub(start) as usize..(range.end - start).min(len) as usize];
+        self.visit_range(&content.entries, content.depth, 0, &range, &mut |start, entry| {
+            let chunk = self.piece(ChunkKind::Data, entry)?;
+            let bytes = &chunk.bytes()[range.start.saturating_sub(start) as usize..(range.end - start).min(entry.len) as usize];
             out[filled..filled + bytes.len()].copy_from_slice(bytes);
             filled += bytes.len();
-            last = Some(id);
+            last = Some(entry.id);
             Ok(())
         })?;
         if let Some(last) = last {
@@ -301,11 +308,11 @@ impl Reader {
     /// enough to do already. What cannot be read is found out when it is wanted.
     pub fn read_ahead(self: &Arc<Self>, content: &Content, range: Range<u64>) -> u64 {
         let mut wanted: Vec<(u32, u64, Vec<ChunkId>)> = Vec::new();
-        let looked = self.visit_range(&content.entries, content.depth, 0, &range, &mut |start, id, len| {
-            let (segment, end) = (self.locate(&id)?.segment, start + len);
+        let looked = self.visit_range(&content.entries, content.depth, 0, &range, &mut |start, entry| {
+            let (segment, end) = (self.locate(&entry.id)?.segment, start + entry.len);
             match wanted.last_mut() {
-                Some(last) if last.0 == segment => (last.1, _) = (end, last.2.push(id)),
-                _ => wanted.push((segment, end, vec![id])),
+                Some(last) if last.0 == segment => (last.1, _) = (end, last.2.push(entry.id)),
+                _ => wanted.push((segment, end, vec![entry.id])),
             }
             Ok(())
         });
@@ -344,24 +351,32 @@ impl Reader {
         true
     }
 
-    /// Visits the chunks of a file's content that touch a range, each with where in the content it begins.
+    /// Visits the chunks of a file's content that touch a range, each with where in the content it begins. None of them is read.
+    pub(crate) fn visit(&self, content: &Content, range: &Range<u64>, visit: &mut dyn FnMut(u64, &Entry)) -> Result<()> {
+        self.visit_range(&content.entries, content.depth, 0, range, &mut |start, entry| {
+            visit(start, entry);
+            Ok(())
+        })
+    }
+
+    /// As [`Reader::visit`], with a visitor that may fail.
     fn visit_range(
         &self,
-        entries: &[(ChunkId, u64)],
+        entries: &[Entry],
         depth: u8,
         mut start: u64,
         range: &Range<u64>,
-        visit: &mut dyn FnMut(u64, ChunkId, u64) -> Result<()>,
+        visit: &mut dyn FnMut(u64, &Entry) -> Result<()>,
     ) -> Result<()> {
-        for &(id, len) in entries {
-            let end = start.saturating_add(len);
+        for entry in entries {
+            let end = start.saturating_add(entry.len);
             if start >= range.end {
                 break;
             }
             if end > range.start {
                 match depth {
-                    0 => visit(start, id, len)?,
-                    _ => self.visit_range(&self.list_of(&id, len)?, depth - 1, start, range, visit)?,
+                    0 => visit(start, entry)?,
+                    _ => self.visit_range(&self.list_of(entry)?, depth - 1, start, range, visit)?,
                 }
             }
             start = end;
@@ -369,22 +384,16 @@ impl Reader {
         Ok(())
     }
 
-    /// Names every chunk of a content without reading the chunks themselves; `lists` are named too.
-    pub fn chunk_ids(&self, content: &Content, directory: bool, visit: &mut dyn FnMut(ChunkKind, ChunkId, u64)) -> Result<()> {
+    /// Names every chunk of a content without reading the chunks themselves; lists are named too.
+    pub fn chunk_ids(&self, content: &Content, directory: bool, visit: &mut dyn FnMut(ChunkKind, Entry)) -> Result<()> {
         self.visit_ids(&content.entries, content.depth, leaf_kind(directory), visit)
     }
 
-    fn visit_ids(
-        &self,
-        entries: &[(ChunkId, u64)],
-        depth: u8,
-        leaf: ChunkKind,
-        visit: &mut dyn FnMut(ChunkKind, ChunkId, u64),
-    ) -> Result<()> {
-        for (id, len) in entries {
-            visit(if depth == 0 { leaf } else { ChunkKind::Tree }, *id, *len);
+    fn visit_ids(&self, entries: &[Entry], depth: u8, leaf: ChunkKind, visit: &mut dyn FnMut(ChunkKind, Entry)) -> Result<()> {
+        for entry in entries {
+            visit(if depth == 0 { leaf } else { ChunkKind::Tree }, *entry);
             if depth > 0 {
-                self.visit_ids(&self.list(id)?, depth - 1, leaf, visit)?;
+                self.visit_ids(&self.list(&entry.id)?, depth - 1, leaf, visit)?;
             }
         }
         Ok(())
@@ -397,7 +406,7 @@ pub struct ContentReader<'a> {
     root: Content,
     directory: bool,
     /// Lists from the root down, each with the number of its next entry.
-    stack: Vec<(Vec<(ChunkId, u64)>, usize)>,
+    stack: Vec<(Vec<Entry>, usize)>,
     current: Option<Chunk>,
     used: usize,
 }
@@ -418,20 +427,16 @@ impl<'a> ContentReader<'a> {
         loop {
             let level = self.stack.len();
             let Some((list, next)) = self.stack.last_mut() else { return Ok(None) };
-            let Some(&(id, len)) = list.get(*next) else {
+            let Some(&entry) = list.get(*next) else {
                 self.stack.pop();
                 continue;
             };
             *next += 1;
             if level <= usize::from(self.root.depth) {
-                self.stack.push((self.reader.list_of(&id, len)?, 0));
+                self.stack.push((self.reader.list_of(&entry)?, 0));
                 continue;
             }
-            let chunk = self.reader.chunk(leaf_kind(self.directory), &id)?;
-            if chunk.bytes().len() as u64 != len {
-                return Err(RepositoryError::Tree { why: format!("chunk {id} has another length than its list says") });
-            }
-            return Ok(Some(chunk));
+            return Ok(Some(self.reader.piece(leaf_kind(self.directory), &entry)?));
         }
     }
 
@@ -448,15 +453,14 @@ impl<'a> ContentReader<'a> {
         loop {
             let level = self.stack.len();
             let Some((list, next)) = self.stack.last_mut() else { return Ok(()) };
-            while list.get(*next).is_some_and(|&(_, len)| len <= left) {
-                left -= list[*next].1;
+            while list.get(*next).is_some_and(|entry| entry.len <= left) {
+                left -= list[*next].len;
                 *next += 1;
             }
-            let Some(&(id, _)) = list.get(*next) else { return Ok(()) };
+            let Some(&entry) = list.get(*next) else { return Ok(()) };
             if level <= usize::from(self.root.depth) {
                 *next += 1;
-                let entries = self.reader.list(&id)?;
-                self.stack.push((entries, 0));
+                self.stack.push((self.reader.list_of(&entry)?, 0));
                 continue;
             }
             if left > 0 {

@@ -15,7 +15,7 @@ use russet_format::id::{ChunkId, FileName};
 use russet_format::index::IndexFile;
 use russet_format::key::Secrets;
 use russet_format::pack::ChunkKind;
-use russet_format::tree::{Content, NodeKind};
+use russet_format::tree::{Content, Entry, NodeKind};
 use russet_format::vault;
 use russet_store::{LocalStore, Name, Store};
 
@@ -172,9 +172,9 @@ impl Shadow {
 fn live(reader: &Reader, index: &Index, snapshots: &[SnapshotEntry]) -> HashMap<ChunkId, ChunkKind> {
     let mut live = HashMap::new();
     let mut take = |content: &Content, directory: bool| {
-        let mut visit = |kind: ChunkKind, id: ChunkId, _: u64| {
-            if index.find(&id).is_some() {
-                live.insert(id, kind);
+        let mut visit = |kind: ChunkKind, entry: Entry| {
+            if index.find(&entry.id).is_some() {
+                live.insert(entry.id, kind);
             }
         };
         // A list that is missing ends this content: the next run reads it again.

@@ -13,7 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use russet_apple_format::FileKey;
 use russet_apple_format::cipher::{BLOCK, Decryptor, decrypt_last_block, padding_len};
 use russet_repository::format::tree::{Content, Layer};
-use russet_repository::{BEST_PIECE, Draft, Hint, RepositoryError};
+use russet_repository::{BEST_PIECE, Draft, Hint, Known, RepositoryError};
 use sha1::{Digest, Sha1};
 
 /// A file's content as it was stored.
@@ -31,14 +31,14 @@ pub(crate) struct Stored {
 pub(crate) fn as_it_is(
     draft: &Draft,
     file: &mut dyn Read,
-    hint: Hint,
+    known: Known<'_>,
     digest: bool,
     buffer: &mut Vec<u8>,
     seen: &mut dyn FnMut(u64),
 ) -> Result<Stored, RepositoryError> {
     let mut sha = digest.then(Sha1::new);
     let mut read = 0;
-    let content = draft.store(file, hint, buffer, &mut |piece| {
+    let content = draft.store(file, known, buffer, &mut |piece| {
         if let Some(sha) = &mut sha {
             sha.update(piece);
         }
@@ -54,21 +54,21 @@ pub(crate) fn unlocked(
     draft: &Draft,
     file: &mut File,
     len: u64,
-    hint: Hint,
+    known: Known<'_>,
     key: &FileKey,
     digest: bool,
     buffer: &mut Vec<u8>,
     seen: &mut dyn FnMut(u64),
 ) -> Result<Stored, RepositoryError> {
     let stored = match padding(file, len, key).map_err(RepositoryError::Source)? {
-        Some(padding) => peel(draft, file, len, padding, hint, key, digest, buffer, seen)?,
+        Some(padding) => peel(draft, file, len, padding, known, key, digest, buffer, seen)?,
         None => None,
     };
     match stored {
         Some(stored) => Ok(stored),
         None => {
             file.seek(SeekFrom::Start(0)).map_err(RepositoryError::Source)?;
-            let stored = as_it_is(draft, file, Hint::Ciphertext, digest, buffer, seen)?;
+            let stored = as_it_is(draft, file, Hint::Ciphertext.into(), digest, buffer, seen)?;
             Ok(Stored { layer: Some(Layer::Locked { key: *key.expose() }), ..stored })
         }
     }
@@ -96,14 +96,14 @@ fn peel(
     file: &mut File,
     len: u64,
     padding: usize,
-    hint: Hint,
+    known: Known<'_>,
     key: &FileKey,
     digest: bool,
     buffer: &mut Vec<u8>,
     seen: &mut dyn FnMut(u64),
 ) -> Result<Option<Stored>, RepositoryError> {
     let mut decryptor = Decryptor::new(key);
-    let mut writer = draft.file(hint);
+    let mut writer = draft.file(known);
     let mut ciphertext = blake3::Hasher::new();
     let mut sha = digest.then(Sha1::new);
     let mut left = len;

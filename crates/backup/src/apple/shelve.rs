@@ -15,7 +15,7 @@ use russet_apple_format::cipher::stored_len;
 use russet_apple_format::{ClassKeys, FileKey, ManifestIndex, Row, RowKind};
 use russet_repository::format::snapshot::{Problem, ProblemKind, Severity, Snapshot};
 use russet_repository::format::tree::{Content, Layer, Node, NodeKind};
-use russet_repository::{Draft, Hint, Progress, RepositoryError};
+use russet_repository::{Draft, Hint, Known, Progress, RepositoryError};
 
 use super::peel;
 use super::place::{Place, Spooled};
@@ -308,6 +308,15 @@ impl Run<'_> {
         Some(node)
     }
 
+    /// What the file was in the last snapshot. It is probably what this one comes from.
+    fn former(&self, file: &Scanned) -> Option<&Content> {
+        let old = self.before.folders.get(self.scan.short_name(file)?)?.get(&file.name)?;
+        match &old.kind {
+            NodeKind::File(content) => Some(content),
+            _ => None,
+        }
+    }
+
     /// Reads and stores a file, a second time if it changed meanwhile. Gives nothing if it cannot be read.
     fn read(
         &self,
@@ -322,24 +331,25 @@ impl Run<'_> {
             _ if self.locked && file.name.len() == 40 => Hint::Ciphertext,
             _ => Hint::Look,
         };
+        let known = Known { hint, former: self.former(file) };
         let mut seen = |bytes| self.progress.advance(0, bytes);
         let outcome = match &file.place {
-            Place::Disk => self.read_from_disk(file, hint, key, digest.is_some(), buffer, &mut seen),
+            Place::Disk => self.read_from_disk(file, known, key, digest.is_some(), buffer, &mut seen),
             Place::Spool(Spooled { path, len, seal: None }) => match (key, File::open(path)) {
                 (_, Err(error)) => Err(RepositoryError::Source(error)),
                 (Some(key), Ok(mut open)) => {
-                    peel::unlocked(self.draft, &mut open, *len, hint, key, digest.is_some(), buffer, &mut seen)
+                    peel::unlocked(self.draft, &mut open, *len, known, key, digest.is_some(), buffer, &mut seen)
                 }
-                (None, Ok(mut open)) => peel::as_it_is(self.draft, &mut open, hint, digest.is_some(), buffer, &mut seen),
+                (None, Ok(mut open)) => peel::as_it_is(self.draft, &mut open, known, digest.is_some(), buffer, &mut seen),
             }
             .map(|stored| (stored, None)),
             Place::Spool(sealed) => sealed
                 .open()
                 .map_err(RepositoryError::Source)
-                .and_then(|mut open| peel::as_it_is(self.draft, &mut open, hint, digest.is_some(), buffer, &mut seen))
+                .and_then(|mut open| peel::as_it_is(self.draft, &mut open, known, digest.is_some(), buffer, &mut seen))
                 .map(|stored| (stored, None)),
             Place::Memory(bytes) | Place::Shown(bytes) => {
-                peel::as_it_is(self.draft, &mut &bytes[..], hint, digest.is_some(), buffer, &mut seen)
+                peel::as_it_is(self.draft, &mut &bytes[..], known, digest.is_some(), buffer, &mut seen)
                     .map(|stored| (stored, None))
             }
             Place::Stored(stored) => stored.content().map(|(content, sha1)| {
@@ -382,7 +392,7 @@ impl Run<'_> {
     fn read_from_disk(
         &self,
         file: &Scanned,
-        hint: Hint,
+        known: Known<'_>,
         key: Option<&FileKey>,
         digest: bool,
         buffer: &mut Vec<u8>,
@@ -393,8 +403,8 @@ impl Run<'_> {
             let mut open = File::open(&path).map_err(RepositoryError::Source)?;
             let len = open.metadata().map_err(RepositoryError::Source)?.len();
             let stored = match key {
-                Some(key) => peel::unlocked(self.draft, &mut open, len, hint, key, digest, buffer, seen)?,
-                None => peel::as_it_is(self.draft, &mut open, hint, digest, buffer, seen)?,
+                Some(key) => peel::unlocked(self.draft, &mut open, len, known, key, digest, buffer, seen)?,
+                None => peel::as_it_is(self.draft, &mut open, known, digest, buffer, seen)?,
             };
             Ok((stored, fs::metadata(&path).map_err(RepositoryError::Source)?))
         };

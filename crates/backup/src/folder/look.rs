@@ -68,7 +68,7 @@ fn look_at(
     node.hard_link = linked.map(|identity| group(identity, scan.device));
     if matches!(node.kind, NodeKind::File(_)) {
         node.record = Some(fingerprint(&stat));
-        match entry.previous.take().filter(|old| is_unchanged(old, &node, &stat, draft, is_racy)) {
+        match entry.previous.take_if(|old| is_unchanged(old, &node, &stat, draft, is_racy)) {
             Some(old) => (node.kind, node.sparse) = (old.kind, old.sparse),
             None => entry.to_read = Some((stat.st_size as u64, linked)),
         }

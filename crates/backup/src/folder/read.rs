@@ -12,15 +12,13 @@ use std::sync::Mutex;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use russet_repository::format::snapshot::{Problem, ProblemKind, Severity};
 use russet_repository::format::tree::{Content, NodeKind};
-use russet_repository::{Draft, FileWriter, Hint, Progress, RepositoryError};
+use russet_repository::{BEST_PIECE, Draft, FileWriter, Hint, Known, Progress, RepositoryError};
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
 
 use super::look::{fingerprint, mtime, node_of};
-use super::scan::{Cursor, Scan};
+use super::scan::{Cursor, Entry, Scan};
 use super::{problem, unread};
 use crate::Result;
-
-const BUFFER: usize = 1 << 20;
 
 /// What a thread works with. Rayon's own `init` would make one per file.
 struct Hands<'a> {
@@ -51,7 +49,7 @@ pub(super) fn read(scan: &mut Scan, draft: &Draft, progress: &dyn Progress) -> R
     let hands = || pool.lock().unwrap_or_else(|e| e.into_inner());
     // One at a time: a film and a note cost very different times, and whoever is free takes the next.
     let taken = waiting.par_iter().with_max_len(1).map(|&at| {
-        let new = || Hands { buffer: vec![0; BUFFER], cursor: Cursor::new(scan.root.as_fd(), &scan.folder) };
+        let new = || Hands { buffer: vec![0; BEST_PIECE], cursor: Cursor::new(scan.root.as_fd(), &scan.folder) };
         let mut mine = hands().pop().unwrap_or_else(new);
         let path = scan.path(&scan.entries[at]);
         let outcome = read_entry(scan, at, &path, draft, &mut mine, progress);
@@ -127,7 +125,7 @@ fn read_entry(
         let Hands { buffer, cursor } = hands;
         let outcome = cursor.enter(&scan.directories, entry.directory).map_err(Stop::from).and_then(|(fd, _)| {
             // A second reading is no progress, but a sign of life.
-            read_file(fd, &entry.name, draft, buffer, &mut |len| progress.advance(0, if attempt == 1 { len } else { 0 }))
+            read_file(fd, entry, draft, buffer, &mut |len| progress.advance(0, if attempt == 1 { len } else { 0 }))
         });
         let (taken, after) = match outcome {
             Ok(outcome) => outcome,
@@ -155,14 +153,14 @@ fn read_entry(
 /// Stores one file as it is now. Gives what `stat` says after it as well.
 fn read_file(
     folder: BorrowedFd<'_>,
-    name: &[u8],
+    entry: &Entry,
     draft: &Draft,
     buffer: &mut [u8],
     advance: &mut dyn FnMut(u64),
 ) -> std::result::Result<(Taken, Stat), Stop> {
     // Should it have become a pipe, opening must not wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = match openat(folder, OsStr::from_bytes(name), flags, Mode::empty()) {
+    let file = match openat(folder, OsStr::from_bytes(&entry.name), flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => return Err(Stop::Replaced),
         Err(error) => return Err(error.into()),
@@ -171,7 +169,7 @@ fn read_file(
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Stop::Replaced);
     }
-    let mut writer = draft.file(Hint::Look);
+    let mut writer = draft.file(Known { hint: Hint::Look, former: entry.former() });
     let may_have_holes = (stat.st_blocks as u64).saturating_mul(512) < stat.st_size as u64;
     let sparse = may_have_holes && holes::exist(&file, stat.st_size as u64);
     match sparse {

@@ -41,7 +41,7 @@ pub(super) struct Directory {
 pub(super) struct Entry {
     pub directory: usize,
     pub name: Vec<u8>,
-    /// What the snapshot before had under this name.
+    /// What the snapshot before had under this name, unless nothing has changed.
     pub previous: Option<Box<Node>>,
     /// What is stored; none if it could not be read.
     pub node: Option<Node>,
@@ -55,6 +55,14 @@ impl Entry {
         match (&self.to_read, &self.node) {
             (Some((size, _)), _) => Some(*size),
             (None, Some(node)) if matches!(node.kind, NodeKind::File(_)) => Some(node.size()),
+            _ => None,
+        }
+    }
+
+    /// What the file was in the snapshot before, if it has changed since.
+    pub(super) fn former(&self) -> Option<&Content> {
+        match &self.previous.as_ref()?.kind {
+            NodeKind::File(content) => Some(content),
             _ => None,
         }
     }

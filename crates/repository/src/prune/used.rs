@@ -6,10 +6,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use russet_format::id::{ChunkId, FileName};
+use russet_format::id::FileName;
 use russet_format::pack::ChunkKind;
 use russet_format::snapshot::Snapshot;
-use russet_format::tree::{Content, NodeKind, decode_list, decode_nodes};
+use russet_format::tree::{Content, Entry, NodeKind, decode_list, decode_nodes};
 
 use crate::index::Index;
 use crate::look::is_gone;
@@ -121,8 +121,8 @@ impl<'a> Used<'a> {
         self.entries(&content.entries, content.depth, directory, waiting)
     }
 
-    fn entries(&self, entries: &[(ChunkId, u64)], depth: u8, directory: bool, waiting: &mut Vec<Piece>) -> Result<()> {
-        for (id, _) in entries {
+    fn entries(&self, entries: &[Entry], depth: u8, directory: bool, waiting: &mut Vec<Piece>) -> Result<()> {
+        for Entry { id, .. } in entries {
             let number = self.index.position(id).ok_or_else(|| RepositoryError::MissingChunk { id: id.hex() })?;
             let is_new = self.chunks.set(number);
             if is_new && !self.lost.is_empty() {
