@@ -101,17 +101,6 @@ fn a_second_snapshot_of_the_same_files_stores_nothing_new() {
 }
 
 #[test]
-fn a_changed_page_of_a_database_costs_a_page_and_not_the_database() {
-    let repository = create(&MemoryStore::default());
-    let mut files = BTreeMap::from([("sms.db".to_owned(), database(2000))]);
-    save(&repository, &files).unwrap();
-    files.get_mut("sms.db").unwrap()[4096 * 1500 + 17] ^= 1;
-    let second = save(&repository, &files).unwrap();
-    assert!(second.snapshot.new_bytes < 64 << 10, "{}", second.snapshot.new_bytes);
-    assert!(load(&repository, &second) == files);
-}
-
-#[test]
 fn any_offset_of_a_content_can_be_read() {
     let repository = create(&MemoryStore::default());
     let files = BTreeMap::from([("sms.db".to_owned(), database(900))]);
