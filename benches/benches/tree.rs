@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use russet_format::id::ChunkId;
-use russet_format::tree::{Content, Layer, Node, NodeKind, decode_nodes};
+use russet_format::tree::{Content, Entry, Layer, Node, NodeKind, decode_nodes};
 use russet_format::write::Writer;
 
 const NODES: usize = 1_000;
@@ -13,7 +13,7 @@ const NODES: usize = 1_000;
 /// Files as an encrypted phone's are kept: one chunk each, a key, the hash of the ciphertext.
 fn nodes() -> Vec<Node> {
     let node = |at: usize| {
-        let content = Content { depth: 0, entries: vec![(ChunkId([at as u8; 32]), 20_000 + at as u64)] };
+        let content = Content { depth: 0, entries: vec![Entry::whole(ChunkId([at as u8; 32]), 20_000 + at as u64)] };
         let mut node = Node::new(format!("IMG_{at:05}.HEIC"), NodeKind::File(content));
         node.mode = 0o100_644;
         node.mtime = (1_760_000_000 + at as i64, 0);
