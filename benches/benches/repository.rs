@@ -96,7 +96,7 @@ fn lookup(c: &mut Criterion) {
     let known: Vec<ChunkId> = files
         .iter()
         .map(|node| match &node.kind {
-            NodeKind::File(content) => content.entries[0].0,
+            NodeKind::File(content) => content.entries[0].id,
             _ => unreachable!("they are files"),
         })
         .collect();
