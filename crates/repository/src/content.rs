@@ -76,16 +76,16 @@ mod tests {
             let mut builder = ContentBuilder::default();
             let id = |n: u64| ChunkId(*blake3::hash(&n.to_le_bytes()).as_bytes());
             for n in 0..chunks {
-                builder.push(id(n), n + 1, &mut store).unwrap();
+                builder.push(Entry::whole(id(n), n + 1), &mut store).unwrap();
             }
             let content = builder.finish(&mut store).unwrap();
             assert!(content.entries.len() <= MOST_INLINE);
             assert_eq!(content.size(), (1..=chunks).sum::<u64>());
             let mut leaves = content.entries;
             for _ in 0..content.depth {
-                leaves = leaves.iter().flat_map(|(id, _)| decode_list(&stored[id]).unwrap()).collect();
+                leaves = leaves.iter().flat_map(|entry| decode_list(&stored[&entry.id]).unwrap()).collect();
             }
-            assert!(leaves.iter().copied().eq((0..chunks).map(|n| (id(n), n + 1))), "{chunks} chunks");
+            assert!(leaves.iter().copied().eq((0..chunks).map(|n| Entry::whole(id(n), n + 1))), "{chunks} chunks");
         }
     }
 }

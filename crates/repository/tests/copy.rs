@@ -31,7 +31,7 @@ fn shape(repository: &Repository, entry: &SnapshotEntry) -> Vec<(Vec<u8>, Node)>
     walk(&repository.reader().unwrap(), &entry.snapshot.root, &mut |found| {
         let mut node = found.node.clone();
         if let NodeKind::File(content) | NodeKind::Directory(content) = &mut node.kind {
-            content.entries.iter_mut().for_each(|(id, _)| id.0 = [0; 32]);
+            content.entries.iter_mut().for_each(|entry| entry.id.0 = [0; 32]);
         }
         nodes.push((found.path.to_vec(), node));
         Ok(true)
