@@ -131,7 +131,7 @@ fn a_directory_that_cannot_be_read_ends_the_rewriting_unless_the_visitor_goes_on
     let mut top = draft.reader().nodes(&old.snapshot.root).unwrap();
     let NodeKind::Directory(keep) = &mut top[0].kind else { panic!("not a directory") };
     assert!(keep.depth == 0 && keep.entries.len() > 2);
-    keep.entries[1].0.0[0] ^= 1;
+    keep.entries[1].id.0[0] ^= 1;
     let root = draft.directory(top).unwrap();
     draft.give_up().unwrap();
 
