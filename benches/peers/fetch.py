@@ -14,7 +14,10 @@ def fetch(names):
         build_needs()
     for name in missing:
         print(f"fetching {name}", file=sys.stderr, flush=True)
-        ways[name][1]()
+        try:
+            ways[name][1]()
+        except subprocess.CalledProcessError as error:
+            print(f"{name} cannot be had here: {error}", file=sys.stderr, flush=True)
 
 def run(*command, **env):
     subprocess.run(command, check=True, env={**os.environ, **env})

@@ -108,9 +108,12 @@ def environment():
     return {name: value for name, value in os.environ.items() if not name.startswith(("RUSSET_", "RESTIC_", "RUSTIC_", "BORG_", "BUPSTASH_"))}
 
 def measure(rows, names, asked):
-    for name in dict.fromkeys(n for s in rows for n in SETS[s][1] if n in names):
-        if not os.path.exists(tools.ALL[name].binary):
-            sys.exit(f"{tools.ALL[name].binary} is not there: `cargo build --release` makes russet, `benches/run fetch` gets its peers")
+    for binary in [place.ALONE] * ("rounds" in rows) + [place.RUSSET] * ("russet" in names):
+        if not os.path.exists(binary):
+            sys.exit(f"{binary} is not there: `cargo build --release -p russet -p russet-benches` makes it")
+    for name in (n for n in names if not os.path.exists(tools.ALL[n].binary)):
+        print(f"{name} is left out: `benches/run fetch` gets it", flush=True)
+    names = [name for name in names if os.path.exists(tools.ALL[name].binary)]
     raise_priority()
     commit = said(["git", "describe", "--always", "--dirty", "--exclude=*"])
     os.makedirs(os.path.dirname(os.path.abspath(asked.kept)), exist_ok=True)
