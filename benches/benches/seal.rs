@@ -9,7 +9,7 @@ use russet_format::Kind;
 use russet_format::id::RepositoryId;
 use russet_format::key::{Key, Keys, Secrets};
 use russet_format::pack::{Codec, PACK_FRAMES, PACK_TARGET, SEGMENT_TARGET, unpack_segment};
-use russet_format::seal::{Header, Sealer, lay_out};
+use russet_format::seal::{Header, Sealer, digest, end_of_stream};
 
 fn keys() -> Keys {
     Secrets::full(Key::new([1; 32]), Key::new([2; 32])).keys(RepositoryId([3; 16]))
@@ -46,14 +46,15 @@ fn compress(c: &mut Criterion) {
 fn seal(c: &mut Criterion) {
     let keys = keys();
     let (frame, tag) = (1 << PACK_FRAMES, 16);
-    let stream = lay_out(noise(4, PACK_TARGET - 4096), &[0; 64], PACK_FRAMES);
+    let body = noise(4, PACK_TARGET - 4096);
+    let stream = [&body[..], &end_of_stream(body.len(), &[0; 64], PACK_FRAMES)].concat();
     let frames = stream.len() / frame;
     let mut stored = vec![0; frames * (frame + tag)];
     let mut scratch = Vec::new();
     let mut pack = |stored: &mut Vec<u8>| {
-        let sealer = Sealer::new(Kind::Pack, &keys, PACK_FRAMES, &stream).unwrap();
+        let sealer = Sealer::new(Kind::Pack, &keys, PACK_FRAMES, frames as u32, &digest(std::iter::empty(), &[0; 64])).unwrap();
         for (number, (plain, place)) in stream.chunks(frame).zip(stored.chunks_mut(frame + tag)).enumerate() {
-            sealer.seal(number as u32, plain, place, &mut scratch).unwrap();
+            sealer.seal(number as u32, &[plain], place, &mut scratch).unwrap();
         }
         sealer.header_bytes()
     };

@@ -186,7 +186,7 @@ fn hybrid_key(generation: &Generation, shared: &[u8], ciphertext: &[u8]) -> Key 
     Key::derived("russet v1 hybrid", generation.author.expose(), &[shared, ciphertext])
 }
 
-/// A stream laid out and ready to be sealed frame by frame, on as many cores as the caller likes.
+/// Seals a stream frame by frame, on as many cores as the caller likes.
 pub struct Sealer {
     header: Header,
     cipher: FrameCipher,
@@ -199,9 +199,9 @@ impl std::fmt::Debug for Sealer {
 }
 
 impl Sealer {
-    /// Draws a data key for this stream (from [`lay_out`]) and seals it to whoever may read files of this kind.
-    pub fn new(kind: Kind, keys: &Keys, frame_log2: u8, stream: &[u8]) -> Result<Sealer> {
-        let frames = u32::try_from(stream.len() >> frame_log2).expect("a stream of 2^44 bytes was never laid out");
+    /// Draws a data key for a stream of so many frames and seals it to whoever may read files of this kind. `digest` is a hash that no other
+    /// stream has: [`digest`].
+    pub fn new(kind: Kind, keys: &Keys, frame_log2: u8, frames: u32, digest: &blake3::Hash) -> Result<Sealer> {
         let (number, generation) = keys.newest();
         let envelope = match (kind, &generation.reading) {
             (Kind::Index | Kind::Condemned, _) => 3,
@@ -214,7 +214,7 @@ impl Sealer {
         let fixed: [u8; HEADER] = w.finish().try_into().expect("the fields add up to HEADER bytes");
 
         let seed = Key::random()?;
-        let data_key = Key::derived("russet v1 data key", seed.expose(), &[blake3::hash(stream).as_bytes()]);
+        let data_key = Key::derived("russet v1 data key", seed.expose(), &[digest.as_bytes()]);
         let (wrapping, mut sealed) = match (envelope, &generation.reading) {
             (3, _) => (Key::new(*generation.index.expose()), Vec::new()),
             (1, Some(reading)) => (Key::new(*reading.wrap.expose()), Vec::new()),
@@ -250,20 +250,42 @@ impl Sealer {
         [&self.header.fixed[..], &self.header.envelope].concat()
     }
 
-    /// Seals frame `number` from its part of the stream into `stored` (a frame and a tag long), opens it again and compares.
-    pub fn seal(&self, number: u32, plain: &[u8], stored: &mut [u8], scratch: &mut Vec<u8>) -> Result<()> {
+    /// Seals frame `number` from the pieces of its part of the stream into `stored` (a frame and a tag long), opens it again and compares.
+    pub fn seal(&self, number: u32, plain: &[&[u8]], stored: &mut [u8], scratch: &mut Vec<u8>) -> Result<()> {
         let nonce = nonce(number, self.header.frames);
         let failed = || FormatError::CheckAfterEncode { what: "sealing" };
-        let (body, tag_place) = stored.split_at_mut(plain.len());
-        body.copy_from_slice(plain);
+        let frame_len = self.header.frame_len();
+        let (body, tag_place) = stored.split_at_mut(frame_len);
+        let mut at = 0;
+        for piece in plain {
+            body[at..at + piece.len()].copy_from_slice(piece);
+            at += piece.len();
+        }
         let tag = self.cipher.seal(nonce, body).map_err(|_| failed())?;
         tag_place.copy_from_slice(&tag);
         scratch.clear();
-        scratch.extend_from_slice(&stored[..plain.len()]);
-        let written: [u8; TAG] = stored[plain.len()..].try_into().map_err(|_| failed())?;
+        scratch.extend_from_slice(&stored[..frame_len]);
+        let written: [u8; TAG] = stored[frame_len..].try_into().map_err(|_| failed())?;
         self.cipher.open(nonce, scratch, written).map_err(|_| failed())?;
-        if scratch == plain { Ok(()) } else { Err(failed()) }
+        let mut rest = &scratch[..];
+        let same = plain.iter().all(|piece| match rest.split_at_checked(piece.len()) {
+            Some((opened, after)) => {
+                rest = after;
+                opened == *piece
+            }
+            None => false,
+        });
+        if same && rest.is_empty() { Ok(()) } else { Err(failed()) }
     }
+}
+
+/// A hash that no other stream has: of its tail, and before it of those parts of its body that the tail does not determine.
+pub fn digest<'a>(undetermined: impl Iterator<Item = &'a [u8]>, tail: &[u8]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for part in undetermined {
+        hasher.update(part);
+    }
+    hasher.update(tail).finalize()
 }
 
 /// How many frames a body and a tail of these lengths fill.
@@ -271,13 +293,13 @@ pub fn frames_for(body: usize, tail: usize, frame_log2: u8) -> usize {
     (padme((body + tail + 4) as u64) as usize).div_ceil(1 << frame_log2)
 }
 
-/// Lays out a stream: body, zeros, tail, length of the tail.
-pub fn lay_out(mut body: Vec<u8>, tail: &[u8], frame_log2: u8) -> Vec<u8> {
-    let len = frames_for(body.len(), tail.len(), frame_log2) << frame_log2;
-    body.resize(len - tail.len() - 4, 0);
-    body.extend_from_slice(tail);
-    body.extend_from_slice(&u32::try_from(tail.len()).expect("tails stay below 1 GiB").to_le_bytes());
-    body
+/// What comes after a body of this length in a stream: zeros, the tail, and its length.
+pub fn end_of_stream(body: usize, tail: &[u8], frame_log2: u8) -> Vec<u8> {
+    let len = frames_for(body, tail.len(), frame_log2) << frame_log2;
+    let mut end = vec![0; len - body - tail.len() - 4];
+    end.extend_from_slice(tail);
+    end.extend_from_slice(&u32::try_from(tail.len()).expect("tails stay below 1 GiB").to_le_bytes());
+    end
 }
 
 /// Makes a tail: raw length and zstd.
@@ -325,14 +347,16 @@ pub const SMALL_FRAMES: u8 = 12;
 
 /// Seals a payload as a whole file (not for packs).
 pub fn seal_file(kind: Kind, keys: &Keys, payload: &[u8]) -> Result<Vec<u8>> {
-    let stream = Zeroizing::new(lay_out(Vec::new(), &encode_tail(payload)?, SMALL_FRAMES));
-    let sealer = Sealer::new(kind, keys, SMALL_FRAMES, &stream)?;
+    let tail = Zeroizing::new(encode_tail(payload)?);
+    let stream = Zeroizing::new(end_of_stream(0, &tail, SMALL_FRAMES));
+    let frames = (stream.len() >> SMALL_FRAMES) as u32;
+    let sealer = Sealer::new(kind, keys, SMALL_FRAMES, frames, &digest(std::iter::empty(), &tail))?;
     let mut file = sealer.header_bytes();
     let mut scratch = Vec::new();
     for (number, plain) in (0..).zip(stream.chunks_exact(1 << SMALL_FRAMES)) {
         let at = file.len();
         file.resize(at + plain.len() + TAG, 0);
-        sealer.seal(number, plain, &mut file[at..], &mut scratch)?;
+        sealer.seal(number, &[plain], &mut file[at..], &mut scratch)?;
     }
     Ok(file)
 }

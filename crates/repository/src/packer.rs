@@ -1,15 +1,16 @@
 //! Segments become packs, and packs become files: laid out, sealed on all cores, opened again, named and handed to the store.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use rayon::prelude::*;
 use russet_format::id::FileName;
 use russet_format::index::{IndexFile, IndexedPack};
 use russet_format::key::Keys;
-use russet_format::pack::{ChunkKind, Directory, PACK_FRAMES, PACK_TARGET, Segment};
-use russet_format::seal::{Sealer, TAG, frames_for, lay_out};
+use russet_format::pack::{ChunkKind, Codec, Directory, LONGEST_CHUNK, PACK_FRAMES, PACK_TARGET, Segment};
+use russet_format::seal::{Sealer, TAG, digest, end_of_stream, frames_for};
 use russet_format::{Kind, seal};
 use russet_store::Store;
 
@@ -23,25 +24,51 @@ const LITTLE_PADDING: usize = 24 << 10;
 /// After so many packs an index file makes them count, so that a killed run is not repeated from the start.
 pub(crate) const PACKS_PER_INDEX: usize = 32;
 
-/// Buffers of the size of a pack that go round: the system would clear fresh ones page by page, which costs as much as sealing them.
+/// Buffers that go round: the system would clear fresh ones page by page, which costs as much as sealing them.
 #[derive(Default)]
-pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
+pub(crate) struct Buffers {
+    packs: Mutex<Vec<Vec<u8>>>,
+    segments: Mutex<Vec<Vec<u8>>>,
+}
 
 impl Buffers {
-    /// No more are kept than can be in use: one being filled, two being sealed with their sealed forms, one on its way.
-    const MOST: usize = 4;
+    /// No more are kept than can be in use: two being sealed, one on its way.
+    const PACKS: usize = 3;
+    /// Two megabytes each.
+    const SEGMENTS: usize = 8;
 
     fn take(&self) -> Vec<u8> {
-        let kept = self.0.lock().unwrap_or_else(|e| e.into_inner()).pop();
-        kept.unwrap_or_else(|| Vec::with_capacity(PACK_TARGET + (1 << 20)))
+        lock(&self.packs).pop().unwrap_or_else(|| Vec::with_capacity(PACK_TARGET + (1 << 20)))
     }
 
     fn give_back(&self, buffer: Vec<u8>) {
-        let mut kept = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        if kept.len() < Self::MOST && buffer.capacity() >= PACK_TARGET {
+        let mut kept = lock(&self.packs);
+        if kept.len() < Self::PACKS && buffer.capacity() >= PACK_TARGET {
             kept.push(buffer);
         }
     }
+
+    /// An empty buffer with room for a segment of this length.
+    pub(crate) fn segment(&self, capacity: usize) -> Vec<u8> {
+        let mut kept = lock(&self.segments);
+        let at = kept.iter().position(|buffer| buffer.capacity() >= capacity);
+        let mut buffer = at.map(|at| kept.swap_remove(at)).unwrap_or_default();
+        drop(kept);
+        buffer.clear();
+        buffer.reserve_exact(capacity);
+        buffer
+    }
+
+    pub(crate) fn give_segment_back(&self, buffer: Vec<u8>) {
+        let mut kept = lock(&self.segments);
+        if kept.len() < Self::SEGMENTS && buffer.capacity() >= LONGEST_CHUNK {
+            kept.push(buffer);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 /// A compressed segment on its way into a pack.
@@ -52,17 +79,18 @@ pub(crate) struct Packed {
 
 /// A pack that is being filled.
 pub(crate) struct PackBuilder {
-    body: Vec<u8>,
+    segments: Vec<Vec<u8>>,
+    /// Bytes of the segments.
+    body: usize,
     directory: Directory,
     chunks: usize,
     waiting: Vec<Packed>,
-    buffers: Arc<Buffers>,
 }
 
 impl PackBuilder {
-    pub(crate) fn new(kind: ChunkKind, buffers: Arc<Buffers>) -> PackBuilder {
+    pub(crate) fn new(kind: ChunkKind) -> PackBuilder {
         let directory = Directory { kind, segments: Vec::new() };
-        PackBuilder { body: Vec::new(), directory, chunks: 0, waiting: Vec::new(), buffers }
+        PackBuilder { segments: Vec::new(), body: 0, directory, chunks: 0, waiting: Vec::new() }
     }
 
     /// Adds a segment. Gives the pack that became full by it, if one did.
@@ -100,7 +128,7 @@ impl PackBuilder {
 
     /// How long body and directory will be, never too short: a byte beyond a Padmé length costs a quarter of a MiB.
     fn len(&self) -> usize {
-        self.body.len() + 128 + 36 * self.chunks + 16 * self.directory.segments.len()
+        self.body + 128 + 36 * self.chunks + 16 * self.directory.segments.len()
     }
 
     fn len_with(&self, packed: &Packed) -> usize {
@@ -112,30 +140,27 @@ impl PackBuilder {
     }
 
     fn fits(&self, packed: &Packed) -> bool {
-        self.body.is_empty() || self.len_with(packed) <= PACK_TARGET
+        self.body == 0 || self.len_with(packed) <= PACK_TARGET
     }
 
     fn take(&mut self, packed: Packed) {
-        if self.body.capacity() == 0 && self.directory.kind == ChunkKind::Data {
-            self.body = self.buffers.take();
-            self.body.clear();
-        }
-        self.body.extend_from_slice(&packed.stored);
+        self.body += packed.stored.len();
+        self.segments.push(packed.stored);
         self.chunks += packed.segment.chunks.len();
         self.directory.segments.push(packed.segment);
     }
 
     fn close(&mut self) -> FullPack {
-        let mut next = PackBuilder::new(self.directory.kind, self.buffers.clone());
+        let mut next = PackBuilder::new(self.directory.kind);
         next.waiting = std::mem::take(&mut self.waiting);
         let full = std::mem::replace(self, next);
-        FullPack { body: full.body, directory: full.directory }
+        FullPack { segments: full.segments, directory: full.directory }
     }
 }
 
 /// A pack with all its segments, not sealed yet.
 pub(crate) struct FullPack {
-    body: Vec<u8>,
+    segments: Vec<Vec<u8>>,
     directory: Directory,
 }
 
@@ -147,27 +172,64 @@ impl FullPack {
 
     /// Seals the pack on all cores. What comes out was opened again and compared.
     pub(crate) fn seal(self, keys: &Keys, buffers: &Buffers) -> Result<SealedPack> {
-        let stream = lay_out(self.body, &self.directory.to_tail()?, PACK_FRAMES);
-        let sealer = Sealer::new(Kind::Pack, keys, PACK_FRAMES, &stream)?;
+        let FullPack { segments, directory } = self;
+        let tail = directory.to_tail()?;
+        let end = end_of_stream(segments.iter().map(Vec::len).sum(), &tail, PACK_FRAMES);
+        let compressed = segments.iter().zip(&directory.segments).filter(|(_, segment)| segment.codec == Codec::Zstd);
+        let digest = digest(compressed.map(|(stored, _)| &stored[..]), &tail);
+        let stream = Stream::new(segments.iter().map(|segment| &segment[..]).chain([&end[..]]).collect());
+        let frames = stream.len() >> PACK_FRAMES;
+        let sealer = Sealer::new(Kind::Pack, keys, PACK_FRAMES, frames as u32, &digest)?;
         let header = sealer.header_bytes();
         let step = (1 << PACK_FRAMES) + TAG;
-        let frames = stream.len() >> PACK_FRAMES;
         let mut bytes = buffers.take();
         // What an earlier pack left in it is overwritten to the last byte.
         bytes.resize(header.len() + frames * step, 0);
         bytes[..header.len()].copy_from_slice(&header);
-        bytes[header.len()..]
-            .par_chunks_mut(step)
-            .zip(stream.par_chunks(1 << PACK_FRAMES))
-            .enumerate()
-            .with_min_len(8)
-            .try_for_each_init(Vec::new, |scratch, (number, (stored, plain))| {
-                sealer.seal(number as u32, plain, stored, scratch)
-            })?;
-        buffers.give_back(stream);
+        bytes[header.len()..].par_chunks_mut(step).enumerate().with_min_len(32).try_for_each_init(
+            Vec::new,
+            |scratch, (number, stored)| {
+                let start = number << PACK_FRAMES;
+                sealer.seal(number as u32, &stream.pieces(start..start + (1 << PACK_FRAMES)), stored, scratch)
+            },
+        )?;
+        segments.into_iter().for_each(|segment| buffers.give_segment_back(segment));
         let name = FileName::of(&bytes);
         let (frames, header_len) = (frames as u32, header.len() as u32);
-        Ok(SealedPack { bytes, entry: IndexedPack { name, frames, header_len, directory: self.directory } })
+        Ok(SealedPack { bytes, entry: IndexedPack { name, frames, header_len, directory } })
+    }
+}
+
+/// A stream that lies in pieces.
+struct Stream<'a> {
+    pieces: Vec<&'a [u8]>,
+    /// Where each piece ends.
+    ends: Vec<usize>,
+}
+
+impl<'a> Stream<'a> {
+    fn new(pieces: Vec<&'a [u8]>) -> Stream<'a> {
+        let mut end = 0;
+        let ends = pieces.iter().map(|piece| {
+            end += piece.len();
+            end
+        });
+        Stream { ends: ends.collect(), pieces }
+    }
+
+    fn len(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// The pieces of this range.
+    fn pieces(&self, range: Range<usize>) -> Vec<&'a [u8]> {
+        let first = self.ends.partition_point(|&end| end <= range.start);
+        let touched = self.pieces[first..].iter().zip(&self.ends[first..]);
+        let inside = touched.map(|(piece, &end)| {
+            let start = end - piece.len();
+            &piece[range.start.saturating_sub(start)..piece.len().min(range.end.saturating_sub(start))]
+        });
+        inside.take_while(|piece| !piece.is_empty()).collect()
     }
 }
 
@@ -194,8 +256,11 @@ impl SealedPack {
 pub(crate) fn seal_pack_again(keys: &Keys, bytes: &[u8], buffers: &Buffers) -> Result<SealedPack> {
     let (header, opener, directory) = open_directory(keys, bytes)?;
     let mut body = opener.open(0, &bytes[header.len()..])?;
-    body.truncate(directory.segments.iter().map(|segment| segment.stored_len as usize).sum());
-    FullPack { body, directory }.seal(keys, buffers)
+    let segments = directory.segments.iter().map(|segment| {
+        let rest = body.split_off((segment.stored_len as usize).min(body.len()));
+        std::mem::replace(&mut body, rest)
+    });
+    FullPack { segments: segments.collect(), directory: directory.clone() }.seal(keys, buffers)
 }
 
 /// Puts packs, and index files after them, in the order that FORMAT.md chapter 11 asks for, on a thread of its own.

@@ -12,9 +12,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use russet_format::FormatError;
 use russet_format::id::{ChunkId, FileName};
 use russet_format::key::Keys;
-use russet_format::pack::{ChunkKind, Codec, LONGEST_CHUNK, SEGMENT_TARGET, Segment, unpack_segment};
+use russet_format::pack::{ChunkKind, Codec, LONGEST_CHUNK, SEGMENT_TARGET, Segment};
 use russet_format::tree::Entry;
 use russet_store::Store;
+use zstd::zstd_safe::{CParameter, Strategy};
 
 use crate::chunk::Gear;
 use crate::index::Index;
@@ -22,8 +23,10 @@ use crate::marks::Marks;
 use crate::packer::{Buffers, FullPack, PackBuilder, Packed, Uploader};
 use crate::{RepositoryError, Result};
 
-/// zstd level of everything that is compressed.
-const LEVEL: i32 = 3;
+/// How everything is compressed: zstd's fast search, with a table so large and matches so short that it packs what level 3 packs in two
+/// thirds of its time.
+const ZSTD: [CParameter; 4] =
+    [CParameter::WindowLog(21), CParameter::Strategy(Strategy::ZSTD_fast), CParameter::HashLog(18), CParameter::MinMatch(4)];
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A thread that panicked while it held a lock left whole values behind: every critical section here is a push or a take.
@@ -108,7 +111,7 @@ impl Pipeline {
         beside: Option<Arc<Pipeline>>,
     ) -> Arc<Pipeline> {
         let buffers = Arc::<Buffers>::default();
-        let builder = |kind| Mutex::new(Some(PackBuilder::new(kind, buffers.clone())));
+        let builder = |kind| Mutex::new(Some(PackBuilder::new(kind)));
         Arc::new(Pipeline {
             gear: Gear::new(keys.writing.chunker_table()),
             claimed: Default::default(),
@@ -207,7 +210,7 @@ impl Pipeline {
             self.close(class, std::mem::take(&mut open))?;
         }
         if open.raw.capacity() == 0 {
-            open.raw.reserve_exact(class.segment_target());
+            open.raw = self.buffers.segment(class.segment_target());
         }
         open.raw.extend_from_slice(plain);
         open.chunks.push((id, plain.len() as u32));
@@ -303,7 +306,7 @@ impl Pipeline {
     }
 
     fn pack(&self, class: Class, open: OpenSegment) -> Result<()> {
-        let packed = compress(open)?;
+        let packed = compress(open, &self.buffers)?;
         let full = {
             let mut builder = lock(&self.packs[(class == Class::Tree) as usize]);
             builder.as_mut().and_then(|builder| builder.add(packed))
@@ -383,42 +386,72 @@ fn merge(open: Vec<OpenSegment>) -> Vec<OpenSegment> {
     merged
 }
 
-thread_local! {
-    /// Contexts are large, so each worker keeps its own.
-    static COMPRESSORS: RefCell<Option<[zstd::bulk::Compressor<'static>; 2]>> = const { RefCell::new(None) };
+/// What a worker compresses with. Contexts are large, and so is the room for the worst case.
+struct Zstd {
+    compressor: zstd::bulk::Compressor<'static>,
+    /// For samples.
+    quick: zstd::bulk::Compressor<'static>,
+    decompressor: zstd::bulk::Decompressor<'static>,
+    packed: Vec<u8>,
+    unpacked: Vec<u8>,
 }
 
-/// Runs one of this worker's compressors: the quick one for samples or the one for segments.
-fn with_compressor(quick: bool, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    COMPRESSORS.with_borrow_mut(|kept| {
-        if kept.is_none() {
-            *kept = Some([zstd::bulk::Compressor::new(LEVEL)?, zstd::bulk::Compressor::new(1)?]);
-        }
-        match kept {
-            Some(compressors) => compressors[usize::from(quick)].compress(bytes),
-            None => Err(std::io::ErrorKind::OutOfMemory.into()),
-        }
+impl Zstd {
+    fn new() -> std::io::Result<Zstd> {
+        let mut compressor = zstd::bulk::Compressor::new(1)?;
+        ZSTD.into_iter().try_for_each(|parameter| compressor.set_parameter(parameter))?;
+        let quick = zstd::bulk::Compressor::new(1)?;
+        Ok(Zstd { compressor, quick, decompressor: zstd::bulk::Decompressor::new()?, packed: Vec::new(), unpacked: Vec::new() })
+    }
+}
+
+thread_local! {
+    static ZSTDS: RefCell<Option<Zstd>> = const { RefCell::new(None) };
+}
+
+/// Runs something with this worker's contexts.
+fn with_zstd<T>(run: impl FnOnce(&mut Zstd) -> std::io::Result<T>) -> std::io::Result<T> {
+    ZSTDS.with_borrow_mut(|kept| {
+        let zstd = match kept {
+            Some(zstd) => zstd,
+            None => kept.insert(Zstd::new()?),
+        };
+        run(zstd)
     })
 }
 
 /// Compresses a segment if it is worth it, unpacks it again and compares.
-fn compress(open: OpenSegment) -> Result<Packed> {
+fn compress(open: OpenSegment, buffers: &Buffers) -> Result<Packed> {
     let OpenSegment { raw, chunks } = open;
     let raw_len = raw.len() as u32;
-    if looks_compressible(&raw) {
-        let failed = FormatError::CheckAfterEncode { what: "compressing a segment" };
-        let mut stored = with_compressor(false, &raw).map_err(|_| failed.clone())?;
-        // The compressor asked for room for the worst case.
-        stored.shrink_to_fit();
-        if stored.len() < raw.len() - raw.len() / 64 {
-            if unpack_segment(Codec::Zstd, &stored, raw_len).as_ref() != Ok(&raw) {
-                return Err(failed.into());
+    let failed = || FormatError::CheckAfterEncode { what: "compressing a segment" };
+    let compressed = match looks_compressible(&raw) {
+        false => None,
+        true => with_zstd(|zstd| {
+            zstd.packed.clear();
+            zstd.packed.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+            zstd.compressor.compress_to_buffer(&raw, &mut zstd.packed)?;
+            if zstd.packed.len() >= raw.len() - raw.len() / 64 {
+                return Ok(None);
             }
-            let stored_len = stored.len() as u32;
-            return Ok(Packed { segment: Segment { stored_len, raw_len, codec: Codec::Zstd, chunks }, stored });
+            zstd.unpacked.clear();
+            zstd.unpacked.reserve(raw.len());
+            zstd.decompressor.decompress_to_buffer(&zstd.packed, &mut zstd.unpacked)?;
+            match zstd.unpacked == raw {
+                true => Ok(Some(zstd.packed.to_vec())),
+                false => Err(std::io::ErrorKind::InvalidData.into()),
+            }
+        })
+        .map_err(|_| failed())?,
+    };
+    let (codec, stored) = match compressed {
+        Some(stored) => {
+            buffers.give_segment_back(raw);
+            (Codec::Zstd, stored)
         }
-    }
-    Ok(Packed { segment: Segment { stored_len: raw_len, raw_len, codec: Codec::Stored, chunks }, stored: raw })
+        None => (Codec::Stored, raw),
+    };
+    Ok(Packed { segment: Segment { stored_len: stored.len() as u32, raw_len, codec, chunks }, stored })
 }
 
 /// Samples four places: zstd on noise costs as much as all the rest of the pipeline.
@@ -427,6 +460,11 @@ fn looks_compressible(raw: &[u8]) -> bool {
     if raw.len() <= 8 * SAMPLE {
         return true;
     }
-    let sample: Vec<u8> = (0..4).flat_map(|n| &raw[(raw.len() - SAMPLE) / 3 * n..][..SAMPLE]).copied().collect();
-    with_compressor(true, &sample).is_ok_and(|packed| packed.len() < sample.len() - sample.len() / 32)
+    let sample: Vec<u8> = (0..4).map(|n| &raw[(raw.len() - SAMPLE) / 3 * n..][..SAMPLE]).collect::<Vec<_>>().concat();
+    let packed = with_zstd(|zstd| {
+        zstd.packed.clear();
+        zstd.packed.reserve(zstd::zstd_safe::compress_bound(sample.len()));
+        zstd.quick.compress_to_buffer(&sample, &mut zstd.packed)
+    });
+    packed.is_ok_and(|packed| packed < sample.len() - sample.len() / 32)
 }

@@ -26,8 +26,12 @@ use crate::{BackupError, Result};
 
 /// The files in the root that a phone asks for when it is backed up again.
 const AT_HAND: [&[u8]; 5] = [b"Manifest.db", b"Manifest.mbdb", b"Manifest.plist", b"Info.plist", b"Status.plist"];
-/// Rows of the manifest that wait for a worker.
-const ROWS_AHEAD: usize = 256;
+/// Rows of the manifest that go to a worker together: neighbours, for the price of one hand-over.
+const BATCH: usize = 32;
+/// A batch with so many bytes to read is full.
+const SMALL_BATCH: u64 = 1 << 20;
+/// Batches that wait for a worker.
+const BATCHES_AHEAD: usize = 16;
 
 /// The files of the last snapshot, by folder and name, and what was wrong with each, by domain and path.
 #[derive(Default)]
@@ -112,7 +116,7 @@ impl Run<'_> {
         let Some(manifest) = manifest else { return Ok((0..self.scan.files.len()).collect()) };
         let contents = self.scan.contents();
         let mut named = vec![false; self.scan.files.len()];
-        let (sender, receiver) = sync_channel::<Job>(ROWS_AHEAD);
+        let (sender, receiver) = sync_channel::<Vec<Job>>(BATCHES_AHEAD);
         let rows = manifest.rows().map_err(|source| BackupError::Apple { path: "Manifest.db".into(), source })?;
         let parse = |row: &Row| match layout {
             Layout::Database => russet_apple_format::MbFile::parse(&row.blob),
@@ -120,11 +124,11 @@ impl Run<'_> {
         };
         std::thread::scope(|scope| {
             let workers = scope.spawn(|| {
-                receiver
-                    .into_iter()
-                    .par_bridge()
-                    .try_for_each_init(Vec::new, |buffer, job| self.listed_file(&job, &parse, buffer))
+                receiver.into_iter().par_bridge().try_for_each_init(Vec::new, |buffer, batch| {
+                    batch.iter().try_for_each(|job| self.listed_file(job, &parse, buffer))
+                })
             });
+            let (mut batch, mut bytes) = (Vec::new(), 0);
             for row in rows {
                 let row = match row {
                     Ok(row) => row,
@@ -154,10 +158,21 @@ impl Run<'_> {
                     continue;
                 }
                 // Of two rows of one id the first has it. The workers are gone only if one of them failed, and `join` says how.
-                if !std::mem::replace(&mut named[file], true) && sender.send(Job { row, file }).is_err() {
-                    break;
+                if std::mem::replace(&mut named[file], true) {
+                    continue;
+                }
+                bytes += self.scan.files[file].len;
+                batch.push(Job { row, file });
+                // A large file must not wait behind another while a worker has nothing to do.
+                if batch.len() == BATCH || bytes >= SMALL_BATCH {
+                    bytes = 0;
+                    if sender.send(std::mem::take(&mut batch)).is_err() {
+                        break;
+                    }
                 }
             }
+            // If they are gone, `join` says why.
+            let _ = sender.send(batch);
             drop(sender);
             workers.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
