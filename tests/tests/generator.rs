@@ -13,7 +13,7 @@ use russet_repository::{Repository, Saved, Silent, check};
 use russet_store::MemoryStore;
 use russet_tests::{apple_folder, back_up, create, differences, shared};
 use russet_vfs::apple_backup::{Form, export};
-use russet_vfs::rehearse::rehearse;
+use russet_vfs::rehearse::{Extent, rehearse};
 use russet_vfs::target::Options;
 use russet_vfs::{View, extract};
 use sha2::{Digest, Sha256};
@@ -124,7 +124,8 @@ fn three_generations(encrypted: bool) {
     assert!(std::fs::read_dir(scratch.path()).unwrap().all(|e| !e.unwrap().file_name().to_string_lossy().contains("escape")));
     assert!(check::check(&repository, &[], Some(100), &Silent).unwrap().is_sound());
     let snapshots = repository.snapshots().unwrap().entries;
-    let rehearsal = rehearse(&repository.reader().unwrap(), &snapshots, 100, 1, &Silent).unwrap();
+    let rehearsal =
+        rehearse(&repository.reader().unwrap(), &snapshots, Extent::Share { percent: 100, seed: 1 }, &Silent).unwrap();
     assert!(rehearsal.failed.is_empty() && rehearsal.databases > 5, "{rehearsal:?}");
 
     let again = back_up(&repository, &live, "a password is not even asked for", 9).unwrap();

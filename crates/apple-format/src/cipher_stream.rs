@@ -75,6 +75,48 @@ impl<R: Read> Read for EncryptReader<R> {
     }
 }
 
+/// Encrypts what is pushed into it as one file, and hands the ciphertext on, piece by piece.
+#[must_use = "a file without its last block is cut short"]
+#[derive(Debug)]
+pub struct EncryptPieces {
+    encryptor: Encryptor,
+    ready: Vec<u8>,
+}
+
+impl EncryptPieces {
+    /// Starts a file of about this length.
+    pub fn new(key: &FileKey, len: u64) -> EncryptPieces {
+        let ready = Vec::with_capacity(len.saturating_add(BLOCK as u64).min(PIECE) as usize);
+        EncryptPieces { encryptor: Encryptor::new(key), ready }
+    }
+
+    /// Takes the next bytes of the plaintext.
+    pub fn push(&mut self, mut plain: &[u8], put: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        while !plain.is_empty() {
+            let (now, later) = plain.split_at((PIECE as usize - self.ready.len()).min(plain.len()));
+            self.ready.extend_from_slice(now);
+            plain = later;
+            if self.ready.len() as u64 == PIECE {
+                self.encryptor.encrypt(&mut self.ready).map_err(io::Error::other)?;
+                put(&self.ready)?;
+                self.ready.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the file.
+    pub fn finish(self, put: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let EncryptPieces { mut encryptor, mut ready } = self;
+        let whole = ready.len() - ready.len() % BLOCK;
+        encryptor.encrypt(&mut ready[..whole]).map_err(io::Error::other)?;
+        let last = encryptor.finish(&ready[whole..]).map_err(io::Error::other)?;
+        ready.truncate(whole);
+        ready.extend_from_slice(&last);
+        put(&ready)
+    }
+}
+
 fn hand_over(ready: &[u8], used: &mut usize, out: &mut [u8]) -> usize {
     let n = out.len().min(ready.len() - *used);
     out[..n].copy_from_slice(&ready[*used..*used + n]);
@@ -99,6 +141,14 @@ mod tests {
             DecryptReader::new(&stored[..], Some(&key)).read_to_end(&mut back).unwrap();
             assert!(back.starts_with(&plain) && back.len() == stored.len(), "{len}");
             assert!(decrypt_all(&key, &stored) == plain);
+            let (mut pieces, mut put) = (EncryptPieces::new(&key, 9), Vec::new());
+            let mut take = |piece: &[u8]| {
+                put.extend_from_slice(piece);
+                Ok(())
+            };
+            plain.chunks(100_003).for_each(|piece| pieces.push(piece, &mut take).unwrap());
+            pieces.finish(&mut take).unwrap();
+            assert!(put == stored, "{len}");
         }
     }
 }

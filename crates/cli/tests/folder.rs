@@ -35,6 +35,12 @@ fn a_folder_goes_in_and_comes_out_as_it_was() {
     let names: Vec<_> = ls["entries"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["empty", "today.txt"]);
 
+    let all = place.json(&["ls", "--recursive", "latest"]);
+    let names: Vec<_> = all["entries"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    assert_eq!(names[4..], ["deep/er/and/deeper/file", "notes", "notes/empty", "notes/today.txt", "picture.jpg"]);
+    let below = place.json(&["ls", "-r", "latest", "notes/"]);
+    assert_eq!(below["entries"].as_array().unwrap().len(), 3, "{below}");
+
     let usage = place.json(&["usage", "latest"]);
     assert_eq!(usage["usage"][0]["name"], "picture.jpg");
 

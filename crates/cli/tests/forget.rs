@@ -66,6 +66,7 @@ fn what_was_forgotten_is_freed_after_the_grace_or_at_once_if_nothing_else_runs()
     let waiting = place.done(&["prune", "--dry-run"]);
     assert!(waiting.stdout.contains("waiting") && waiting.stdout.contains("may free"), "{waiting:?}");
     place.run(&["prune", "--grace", "1h"]).failed(2, &["less than a day", "--nothing-else-runs"]);
+    place.run(&["forget", "latest", "--nothing-else-runs"]).failed(2, &["--prune"]);
     let freed = place.json(&["prune", "--nothing-else-runs"]);
     assert_eq!(freed["removed"], prune["condemned"]);
     assert_eq!(place.json(&["verify", "--read-data"])["sound"], true);

@@ -1,5 +1,7 @@
 //! Packs: many segments in one sealed file, and the directory that names their chunks (FORMAT.md, chapter 6).
 
+use std::cell::RefCell;
+
 use crate::id::ChunkId;
 use crate::key::WritingKeys;
 use crate::read::Reader;
@@ -135,13 +137,33 @@ impl Directory {
 
 /// Gives back the raw bytes of a segment.
 pub fn unpack_segment(codec: Codec, stored: &[u8], raw_len: u32) -> Result<Vec<u8>> {
-    let raw = match codec {
-        Codec::Stored => stored.to_vec(),
-        Codec::Zstd => zstd::bulk::decompress(stored, (raw_len as usize).min(LONGEST_SEGMENT))
-            .map_err(|e| FormatError::invalid("segment", format!("zstd: {e}")))?,
-    };
+    let mut raw = Vec::new();
+    unpack_segment_into(codec, stored, raw_len, &mut raw)?;
+    Ok(raw)
+}
+
+thread_local! {
+    /// A context is large, so each thread keeps its own.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// As [`unpack_segment`], in place of what a buffer holds. After an error it holds anything.
+pub fn unpack_segment_into(codec: Codec, stored: &[u8], raw_len: u32, raw: &mut Vec<u8>) -> Result<()> {
+    raw.clear();
+    match codec {
+        Codec::Stored => raw.extend_from_slice(stored),
+        Codec::Zstd => {
+            raw.reserve_exact((raw_len as usize).min(LONGEST_SEGMENT));
+            DECOMPRESSOR
+                .with_borrow_mut(|kept| match kept {
+                    Some(decompressor) => decompressor.decompress_to_buffer(stored, raw),
+                    None => kept.insert(zstd::bulk::Decompressor::new()?).decompress_to_buffer(stored, raw),
+                })
+                .map_err(|e| FormatError::invalid("segment", format!("zstd: {e}")))?;
+        }
+    }
     match raw.len() == raw_len as usize {
-        true => Ok(raw),
+        true => Ok(()),
         false => Err(FormatError::invalid("segment", "its length is not the one in the directory")),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Packs are read plainly, not mapped, and one bad file never stops the rest.
 
+mod pack;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 use russet_format::config::Config;
 use russet_format::id::{ChunkId, FileName};
-use russet_format::pack::{ChunkKind, check_chunk, unpack_segment};
+use russet_format::pack::ChunkKind;
 use russet_format::seal::TAG;
 use russet_format::tree::{Content, DEEPEST_DIRECTORY, Entry, NodeKind};
 use russet_store::{Name, Store, StoreError};
 
+use self::pack::PackChecker;
+use crate::cores::share_out;
 use crate::index::Index;
 use crate::names;
-use crate::packer::open_directory;
 use crate::progress::{Phase, Progress};
 use crate::reader::Reader;
 use crate::repo::{DamagedFile, Repository, SnapshotEntry, read_hashed};
@@ -50,6 +53,8 @@ pub struct Report {
     pub packs_read: u64,
     /// Bytes read for it.
     pub bytes_read: u64,
+    /// Chunks that were read and begin as an SQLite file does.
+    pub database_heads: HashSet<ChunkId>,
     /// Snapshots of which only the second copy is there: of a run that goes on, or that was killed.
     pub unfinished: u64,
     /// Packs that no index names: of a run that goes on, or that was killed. They harm nothing.
@@ -228,19 +233,20 @@ fn read_packs(
     let mut places = vec![0u64; index.packs()];
     index.entries().for_each(|(_, pack)| places[pack as usize] += 1);
     let findings = Mutex::new((Vec::new(), HashMap::new()));
-    let read = AtomicU64::new(0);
-    numbers.par_iter().try_for_each(|&number| -> Result<()> {
+    let (read, heads) = (AtomicU64::new(0), Mutex::new(HashSet::new()));
+    share_out(numbers.len(), PackChecker::default, |checker, turn| -> Result<()> {
+        let number = numbers[turn];
         let name = names::file(names::PACKS, index.pack(number).name);
-        let outcome = read_pack(repository, &name, index, number as u32, places[number]);
+        let outcome = checker.read(repository, &name, index, number as u32, places[number]);
         progress.advance(1, u64::from(index.pack(number).frames) << russet_format::pack::PACK_FRAMES);
         let (why, chunks) = match outcome {
-            Ok((len, PackState::Sound)) => {
-                read.fetch_add(len, Ordering::Relaxed);
-                return Ok(());
-            }
-            Ok((len, PackState::Partly { why, bad })) => {
-                read.fetch_add(len, Ordering::Relaxed);
-                (why, bad)
+            Ok(found) => {
+                read.fetch_add(found.bytes, Ordering::Relaxed);
+                heads.lock().unwrap_or_else(|e| e.into_inner()).extend(found.heads);
+                match found.why {
+                    None => return Ok(()),
+                    Some(why) => (why, found.bad),
+                }
             }
             // It is gone or cannot be read: `check_pack_files` has spoken of the first, and the second costs all its chunks.
             Err(RepositoryError::Store(StoreError::NotFound { .. })) => return Ok(()),
@@ -260,77 +266,9 @@ fn read_packs(
     report.damaged.sort_by(|a, b| a.file.cmp(&b.file));
     report.packs_read = numbers.len() as u64;
     report.bytes_read = read.into_inner();
+    report.database_heads = heads.into_inner().unwrap_or_else(|e| e.into_inner());
     bad.chunks.extend(chunks);
     Ok(())
-}
-
-enum PackState {
-    Sound,
-    Partly { why: String, bad: Vec<ChunkId> },
-}
-
-/// Reads a pack as it is, and finds which chunks survive if some of it is damaged.
-fn read_pack(repository: &Repository, name: &Name, index: &Index, number: u32, places: u64) -> Result<(u64, PackState)> {
-    let keys = repository.keys();
-    let bytes = repository.store().get_all(name)?;
-    let rotten = names::hash_of(name) != Some(FileName::of(&bytes));
-    let (header, opener, directory) =
-        open_directory(keys, &bytes).map_err(|source| RepositoryError::Damaged { file: name.to_string(), source })?;
-    let step = header.frame_len() + TAG;
-    let frames: Vec<Option<Vec<u8>>> =
-        bytes[header.len()..].chunks_exact(step).zip(0..).map(|(frame, number)| opener.open(number, frame).ok()).collect();
-    let mut bad = Vec::new();
-    let mut first_error = None;
-    // Chunks that the index places here, found where it says.
-    let mut in_place = 0;
-    let mut at = 0usize;
-    for segment in &directory.segments {
-        let end = at + segment.stored_len as usize;
-        let opened = stored_range(&frames, header.frame_len(), at..end);
-        let raw = opened.and_then(|stored| unpack_segment(segment.codec, &stored, segment.raw_len).ok());
-        let mut inside = 0;
-        for (id, len) in &segment.chunks {
-            let plain = raw.as_deref().and_then(|raw| raw.get(inside..inside + *len as usize));
-            let sound = plain.is_some_and(|plain| check_chunk(&keys.writing, directory.kind, *id, plain).is_ok());
-            if let Some((location, place)) =
-                index.find(id).map(|l| (l, index.segment(l.segment))).filter(|(_, p)| p.pack == number)
-            {
-                let same = (place.offset as usize, place.stored_len, location.offset as usize, location.len)
-                    == (at, segment.stored_len, inside, *len);
-                in_place += u64::from(same);
-            }
-            if !sound {
-                first_error.get_or_insert_with(|| format!("chunk {id} cannot be read back"));
-                // Where another pack has it, too, readers take that one.
-                if index.find(id).is_none_or(|at| index.segment(at.segment).pack == number) {
-                    bad.push(*id);
-                }
-            }
-            inside += *len as usize;
-        }
-        at = end;
-    }
-    if in_place != places {
-        first_error.get_or_insert_with(|| "the index places chunks in it that are not there".to_owned());
-    }
-    let why = first_error.or_else(|| rotten.then(|| "its bytes do not hash to its name".to_owned()));
-    let state = match why {
-        None => PackState::Sound,
-        Some(why) => PackState::Partly { why, bad },
-    };
-    Ok((bytes.len() as u64, state))
-}
-
-fn stored_range(frames: &[Option<Vec<u8>>], frame_len: usize, range: std::ops::Range<usize>) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(range.len());
-    let mut at = range.start;
-    while at < range.end {
-        let frame = frames.get(at / frame_len)?.as_deref()?;
-        let end = range.end.min((at / frame_len + 1) * frame_len);
-        out.extend_from_slice(&frame[at % frame_len..][..end - at]);
-        at = end;
-    }
-    Some(out)
 }
 
 /// Draws a share of the packs, at random, at least one.

@@ -28,6 +28,8 @@ mod pipeline;
 mod index;
 pub use index::Index;
 
+mod cores;
+pub use cores::share_out;
 mod reader;
 pub use reader::{ContentReader, Reader};
 mod segments;

@@ -245,6 +245,17 @@ impl Pipeline {
         self.keep_one(class, plain)
     }
 
+    /// Keeps a segment as another pack held it. Its chunks must be new to this run.
+    pub(crate) fn keep_segment(&self, kind: ChunkKind, segment: Segment, stored: Vec<u8>) -> Result<()> {
+        self.check_broken()?;
+        for (id, _) in &segment.chunks {
+            lock(self.claims(id)).insert(*id);
+        }
+        self.claimed_chunks.fetch_add(segment.chunks.len() as u64, Ordering::Relaxed);
+        self.counters.new_bytes.fetch_add(segment.raw_len.into(), Ordering::Relaxed);
+        self.add(kind, Packed { segment, stored })
+    }
+
     fn keep_one(self: &Arc<Self>, class: Class, plain: &[u8]) -> Result<ChunkId> {
         let mut segment = None;
         let id = self.keep(class, plain, &mut segment)?;
@@ -306,9 +317,12 @@ impl Pipeline {
     }
 
     fn pack(&self, class: Class, open: OpenSegment) -> Result<()> {
-        let packed = compress(open, &self.buffers)?;
+        self.add(class.kind(), compress(open, &self.buffers)?)
+    }
+
+    fn add(&self, kind: ChunkKind, packed: Packed) -> Result<()> {
         let full = {
-            let mut builder = lock(&self.packs[(class == Class::Tree) as usize]);
+            let mut builder = lock(&self.packs[(kind == ChunkKind::Tree) as usize]);
             builder.as_mut().and_then(|builder| builder.add(packed))
         };
         match full {

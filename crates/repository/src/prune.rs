@@ -13,16 +13,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use russet_format::condemned::Condemned;
-use russet_format::id::FileName;
+use russet_format::id::{ChunkId, FileName};
 use russet_format::index::IndexFile;
+use russet_format::pack::Segment;
 
 use self::plan::{Plan, plan, weigh};
 use self::used::Used;
+use crate::cores::share_out;
 use crate::index::Index;
 use crate::look::{Listing, Look};
 use crate::names;
 use crate::pipeline::Pipeline;
 use crate::progress::{Phase, Progress};
+use crate::reader::Reader;
 use crate::repo::{Repository, put_hashed};
 use crate::{RepositoryError, Result};
 
@@ -208,8 +211,9 @@ fn see<'a>(repository: &'a Repository, progress: &dyn Progress) -> Result<(Look,
     unreachable!("the loop ends by itself")
 }
 
-/// Copies what is needed of the chosen packs into new ones, and makes them durable. Each chunk is compared with its name on the way, and
-/// what was compressed and sealed is opened again, as in a backup.
+/// Copies what is needed of the chosen packs into new ones, and makes them durable. A segment of which everything is needed is copied as
+/// it is; of any other, what is needed is compressed again in the company of its like. Each chunk is compared with its name on the way,
+/// and what was compressed and sealed is opened again, as in a backup.
 fn repack(repository: &Repository, index: &Arc<Index>, used: &Used<'_>, plan: &Plan, progress: &dyn Progress) -> Result<Tally> {
     if plan.repack.is_empty() {
         return Ok(Tally::default());
@@ -226,18 +230,47 @@ fn repack(repository: &Repository, index: &Arc<Index>, used: &Used<'_>, plan: &P
         }
     }
     chunks.sort_unstable();
+    let segments: Vec<&[(u32, u32, u32)]> = chunks.chunk_by(|a, b| a.0 == b.0).collect();
     progress.phase(Phase::Repacking, 0, bytes);
     // Nothing is known to this pipeline, so everything is stored.
     let nothing = Arc::new(Index::build(std::iter::empty(), &HashSet::new()));
     let pipeline = Pipeline::start(repository.store().clone(), repository.keys().clone(), nothing);
-    for (segment, _, number) in chunks {
-        let segment = index.segment(segment);
-        let kind = index.pack(segment.pack as usize).kind;
-        let chunk = used.reader().chunk(kind, &index.id(number as usize)).map_err(|error| pipeline.cause(error))?;
-        pipeline.keep_again(kind, segment.zstd, chunk.bytes()).map_err(|error| pipeline.cause(error))?;
-        progress.advance(0, chunk.bytes().len() as u64);
-    }
+    let reader = used.reader();
+    let copied = share_out(
+        segments.len(),
+        || (),
+        |(), turn| {
+            let chunks = segments[turn].iter().map(|&(_, _, number)| number as usize);
+            let needed = chunks.map(|number| (index.id(number), index.location(number).len)).collect();
+            copy_segment(&pipeline, reader, segments[turn][0].0, needed, progress)
+        },
+    );
+    copied.map_err(|error| pipeline.cause(error))?;
     pipeline.finish()?;
     let packs = pipeline.packs_written().len() as u64;
     Ok(Tally { packs, bytes: pipeline.counters.stored_bytes.load(Ordering::Relaxed) })
+}
+
+/// Copies these chunks of a segment, which are all that is needed of it.
+fn copy_segment(
+    pipeline: &Arc<Pipeline>,
+    reader: &Reader,
+    number: u32,
+    needed: Vec<(ChunkId, u32)>,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let info = reader.index().segment(number);
+    let kind = reader.index().pack(info.pack as usize).kind;
+    let bytes = needed.iter().map(|&(_, len)| u64::from(len)).sum();
+    if bytes == u64::from(info.raw_len) {
+        let stored = reader.sound_segment(number, kind, &needed)?;
+        let segment = Segment { stored_len: info.stored_len, raw_len: info.raw_len, codec: info.codec(), chunks: needed };
+        pipeline.keep_segment(kind, segment, stored)?;
+    } else {
+        for (id, _) in needed {
+            pipeline.keep_again(kind, info.zstd, reader.chunk(kind, &id)?.bytes())?;
+        }
+    }
+    progress.advance(0, bytes);
+    Ok(())
 }

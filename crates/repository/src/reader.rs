@@ -6,12 +6,12 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use russet_format::Kind;
 use russet_format::id::ChunkId;
 use russet_format::key::Keys;
 use russet_format::pack::{ChunkKind, Codec, check_chunk, unpack_segment};
 use russet_format::seal::{Header, Opener, TAG};
 use russet_format::tree::{Content, Entry, Node, decode_list, decode_nodes};
+use russet_format::{FormatError, Kind};
 use russet_store::Store;
 
 use crate::draft::leaf_kind;
@@ -63,7 +63,7 @@ pub(crate) struct Chunk {
 
 impl Chunk {
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.segment.bytes[self.range.clone()]
+        &self.segment.bytes()[self.range.clone()]
     }
 }
 
@@ -109,7 +109,7 @@ impl Reader {
         let at = self.locate(id)?;
         let segment = self.segment(at.segment)?;
         let range = at.offset as usize..at.offset as usize + at.len as usize;
-        let plain = segment.bytes.get(range.clone()).ok_or_else(|| RepositoryError::MissingChunk { id: id.hex() })?;
+        let plain = segment.bytes().get(range.clone()).ok_or_else(|| RepositoryError::MissingChunk { id: id.hex() })?;
         segment.check(at.offset, kind, *id, || {
             check_chunk(&self.keys.writing, kind, *id, plain).map_err(|source| {
                 let pack = self.index.pack(self.index.segment(at.segment).pack as usize);
@@ -127,33 +127,51 @@ impl Reader {
         let info = self.index.segment(number);
         let key = self.segment_key(&info);
         self.segments.get(key, info.raw_len as usize, || {
-            let stored = self.stored_segment(&info)?;
-            // What was not compressed is there already.
-            let raw = match info.codec() {
-                Codec::Stored if stored.len() == info.raw_len as usize => stored,
-                codec => unpack_segment(codec, &stored, info.raw_len)
-                    .map_err(|source| damaged(&names::file(names::PACKS, key.pack), source))?,
-            };
-            Ok(Segment::new(raw))
+            let (stream, range) = self.stored_segment(&info)?;
+            match info.codec() {
+                // What was not compressed is there already.
+                Codec::Stored if range.len() == info.raw_len as usize => Ok(Segment::inside(stream, range)),
+                codec => unpack_segment(codec, &stream[range], info.raw_len)
+                    .map(Segment::new)
+                    .map_err(|source| damaged(&names::file(names::PACKS, key.pack), source)),
+            }
         })
     }
 
-    /// Opens just the frames that a segment touches.
-    fn stored_segment(&self, info: &SegmentInfo) -> Result<Vec<u8>> {
+    /// A segment as it is stored, once each of its chunks, which these must be in their order, was compared with its name.
+    pub(crate) fn sound_segment(&self, number: u32, kind: ChunkKind, chunks: &[(ChunkId, u32)]) -> Result<Vec<u8>> {
+        let info = self.index.segment(number);
+        let (mut stream, range) = self.stored_segment(&info)?;
+        let check = || -> russet_format::Result<()> {
+            let raw = unpack_segment(info.codec(), &stream[range.clone()], info.raw_len)?;
+            let mut rest = &raw[..];
+            for &(id, len) in chunks {
+                let (plain, after) = rest.split_at_checked(len as usize).ok_or(FormatError::WrongChunk { id: id.hex() })?;
+                check_chunk(&self.keys.writing, kind, id, plain)?;
+                rest = after;
+            }
+            Ok(())
+        };
+        check().map_err(|source| damaged(&names::file(names::PACKS, self.index.pack(info.pack as usize).name), source))?;
+        stream.truncate(range.end);
+        stream.drain(..range.start);
+        Ok(stream)
+    }
+
+    /// Opens just the frames that a segment touches, and says where in them it lies.
+    fn stored_segment(&self, info: &SegmentInfo) -> Result<(Vec<u8>, Range<usize>)> {
         let handle = self.pack(info.pack)?;
         let name = names::file(names::PACKS, self.index.pack(info.pack as usize).name);
         let (start, end) = (u64::from(info.offset), u64::from(info.offset) + u64::from(info.stored_len));
         if start == end {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0..0));
         }
         let (first, last) = (start / handle.frame_len, (end - 1) / handle.frame_len);
         let step = handle.frame_len + TAG as u64;
         let stored = self.store.get(&name, handle.header_len + first * step..handle.header_len + (last + 1) * step)?;
-        let mut stream = handle.opener.open(first as u32, &stored).map_err(|source| damaged(&name, source))?;
-        let skip = (start - first * handle.frame_len) as usize;
-        stream.drain(..skip);
-        stream.truncate((end - start) as usize);
-        Ok(stream)
+        let stream = handle.opener.open(first as u32, &stored).map_err(|source| damaged(&name, source))?;
+        let base = first * handle.frame_len;
+        Ok((stream, (start - base) as usize..(end - base) as usize))
     }
 
     fn pack(&self, number: u32) -> Result<Arc<PackHandle>> {
@@ -263,6 +281,20 @@ impl Reader {
     /// Reads a file's content from its beginning.
     pub fn open(&self, content: &Content) -> ContentReader<'_> {
         ContentReader::new(self, content, false)
+    }
+
+    /// What a content begins with. What cannot be found is told to whoever reads it.
+    pub fn first_entry(&self, content: &Content) -> Option<Entry> {
+        let mut first = None;
+        self.visit(content, &(0..1), &mut |_, entry| first = Some(*entry)).ok()?;
+        first
+    }
+
+    /// A number that sorts contents as their first bytes lie in the packs. What has none, or is nowhere to be found, comes first.
+    pub fn place(&self, content: &Content) -> u64 {
+        let entry = self.first_entry(content);
+        let at = entry.and_then(|entry| Some((self.index.find(&entry.id)?, entry.from.unwrap_or_default())));
+        at.map_or(0, |(at, from)| u64::from(at.segment) << 32 | (u64::from(at.offset) + u64::from(from)))
     }
 
     /// Fills `out` with a file's content from an offset on. Less is filled only where the content ends.
@@ -471,12 +503,22 @@ impl<'a> ContentReader<'a> {
         }
     }
 
-    /// Gives every piece in turn, without copying.
+    /// Gives every piece in turn, without copying. What lies side by side in a segment is one piece.
     pub fn for_each(mut self, visit: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<()> {
+        let mut piece: Option<Chunk> = None;
         while let Some(chunk) = self.next_chunk()? {
-            visit(chunk.bytes()).map_err(RepositoryError::Source)?;
+            match &mut piece {
+                Some(piece) if Arc::ptr_eq(&piece.segment, &chunk.segment) && piece.range.end == chunk.range.start => {
+                    piece.range.end = chunk.range.end;
+                }
+                _ => {
+                    if let Some(whole) = piece.replace(chunk) {
+                        visit(whole.bytes()).map_err(RepositoryError::Source)?;
+                    }
+                }
+            }
         }
-        Ok(())
+        piece.map_or(Ok(()), |piece| visit(piece.bytes()).map_err(RepositoryError::Source))
     }
 }
 

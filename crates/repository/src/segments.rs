@@ -1,6 +1,7 @@
 //! Unpacked segments that are kept at hand. Their memory is bounded, and each is unpacked once however many ask for it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use russet_format::id::{ChunkId, FileName};
@@ -20,14 +21,25 @@ pub(crate) struct Key {
 
 /// An unpacked segment.
 pub(crate) struct Segment {
-    pub(crate) bytes: Vec<u8>,
+    bytes: Vec<u8>,
+    range: Range<usize>,
     /// What was found at which offset, so that a chunk that is read in many pieces is hashed once.
     sound: Mutex<HashMap<u32, (ChunkKind, ChunkId)>>,
 }
 
 impl Segment {
     pub(crate) fn new(bytes: Vec<u8>) -> Segment {
-        Segment { bytes, sound: Mutex::default() }
+        let range = 0..bytes.len();
+        Segment::inside(bytes, range)
+    }
+
+    /// A segment that lies inside these bytes.
+    pub(crate) fn inside(bytes: Vec<u8>, range: Range<usize>) -> Segment {
+        Segment { bytes, range, sound: Mutex::default() }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.range.clone()]
     }
 
     /// Checks the chunk at an offset, unless it was found to be sound before.
@@ -158,7 +170,7 @@ mod tests {
         };
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| assert_eq!(segments.get(key(0), 9, unpack).unwrap().bytes, [1; 9]));
+                scope.spawn(|| assert_eq!(segments.get(key(0), 9, unpack).unwrap().bytes(), [1; 9]));
             }
         });
         assert_eq!(unpacked.into_inner(), 1);

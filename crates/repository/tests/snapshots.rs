@@ -6,7 +6,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use russet_format::snapshot::Source;
-use russet_format::tree::{Node, NodeKind};
+use russet_format::tree::{Content, Node, NodeKind};
 use russet_repository::{Hint, KdfChoice, Meta, Repository, RepositoryError, Saved, Silent, check};
 use russet_store::{FaultyStore, MemoryStore, Store};
 
@@ -302,4 +302,19 @@ fn a_secret_that_is_written_again_replaces_the_old_one() {
     repository.keep_secrets("phone", &[("password", b"new")], 6).unwrap();
     assert_eq!(&repository.secret("phone", "password").unwrap().unwrap()[..], b"new");
     assert!(repository.secret("tablet", "password").unwrap().is_none());
+}
+
+#[test]
+fn contents_that_were_stored_one_after_the_other_have_places_in_that_order() {
+    let repository = create(&MemoryStore::default());
+    let files = (0..40).map(|n| (format!("{n:02}"), noise(n, 10_000))).collect();
+    let saved = save(&repository, &files).unwrap();
+    let reader = repository.reader().unwrap();
+    let place = |node: &Node| match &node.kind {
+        NodeKind::File(content) => reader.place(content),
+        other => panic!("{other:?}"),
+    };
+    let places: Vec<u64> = reader.nodes(&saved.snapshot.root).unwrap().iter().map(place).collect();
+    assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
+    assert_eq!(reader.place(&Content::default()), 0);
 }

@@ -59,6 +59,7 @@ macro_rules! assert_error {
 }
 
 fn a_file_comes_back_as_it_was_put(store: &impl Store) {
+    let mut buffer = bytes(7, 5000);
     for len in [0, 1, 4095, 4096, 4097, 3_000_000] {
         let (put, put_new) = (name(&format!("put/{len}")), name(&format!("new/{len}")));
         let content = bytes(len, len);
@@ -66,6 +67,8 @@ fn a_file_comes_back_as_it_was_put(store: &impl Store) {
         store.put_new(&put_new, &content).unwrap();
         for name in [put, put_new] {
             assert!(store.get_all(&name).unwrap() == content, "{name}");
+            store.get_all_into(&name, &mut buffer).unwrap();
+            assert!(buffer == content, "{name}");
             assert!(store.get(&name, 0..len as u64).unwrap() == content, "{name}");
             assert_eq!(store.len(&name).unwrap(), len as u64);
         }

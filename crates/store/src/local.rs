@@ -277,6 +277,19 @@ impl Store for LocalStore {
         read_exactly(file, 0, size).map_err(|error| StoreError::from_io(name, "read", error))
     }
 
+    fn get_all_into(&self, name: &Name, buffer: &mut Vec<u8>) -> Result<()> {
+        let (mut file, len) = self.open_file(name)?;
+        let size = check_range(name.as_str(), &(0..len), len)?;
+        let mut read = || -> io::Result<()> {
+            buffer
+                .try_reserve_exact(size.saturating_sub(buffer.len()))
+                .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+            buffer.resize(size, 0);
+            file.read_exact(buffer)
+        };
+        read().map_err(|error| StoreError::from_io(name, "read", error))
+    }
+
     fn len(&self, name: &Name) -> Result<u64> {
         if !self.check_folders(name.folders())? {
             return Err(self.missing(name));

@@ -30,6 +30,13 @@ pub trait Store: Send + Sync {
     /// Reads a whole file.
     fn get_all(&self, name: &Name) -> Result<Vec<u8>>;
 
+    /// Reads a whole file in place of what a buffer holds: for whoever reads one after the other. After an error the buffer holds
+    /// anything.
+    fn get_all_into(&self, name: &Name, buffer: &mut Vec<u8>) -> Result<()> {
+        *buffer = self.get_all(name)?;
+        Ok(())
+    }
+
     /// Says how many bytes a file has.
     fn len(&self, name: &Name) -> Result<u64>;
 
@@ -62,6 +69,10 @@ macro_rules! forward_to_inner {
 
             fn get_all(&self, name: &Name) -> Result<Vec<u8>> {
                 (**self).get_all(name)
+            }
+
+            fn get_all_into(&self, name: &Name, buffer: &mut Vec<u8>) -> Result<()> {
+                (**self).get_all_into(name, buffer)
             }
 
             fn len(&self, name: &Name) -> Result<u64> {

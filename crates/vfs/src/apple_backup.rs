@@ -11,19 +11,19 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use rayon::prelude::*;
 use russet_apple_format::manifest::ManifestPlist;
 use russet_apple_format::row::parse_file_id;
 use russet_apple_format::{ClassKeys, Kek, Keybag, ManifestIndex, MbFile, mbdb};
 use russet_repository::format::id::hex;
 use russet_repository::format::snapshot::{Snapshot, Source};
-use russet_repository::format::tree::{Layer, Node, NodeKind};
+use russet_repository::format::tree::{Node, NodeKind};
 use russet_repository::{Found, Phase, Progress, Reader, Repository, RepositoryError, find, walk_on};
 use sha1::{Digest, Sha1};
 
-use crate::content::{self, Hashing};
+use crate::content;
 use crate::extract::Extracted;
-use crate::target::{Attributes, Options, Target};
+use crate::order::for_each_in_order;
+use crate::target::{Attributes, Options, Pieces, Target};
 use crate::view::manifest;
 use crate::{Result, VfsError};
 
@@ -105,7 +105,7 @@ fn write(
     let (failed, reduction) = (Mutex::new(unreadable), reduction.as_ref());
     let writer = Writer { reader: &reader, target: &target, reduction, progress, failed, digests: Mutex::default() };
     match plain {
-        false => files.par_iter().try_for_each(|(path, node)| writer.as_it_came(path, node))?,
+        false => for_each_in_order(&reader, &files, |(_, node)| Some(node), |(path, node)| writer.as_it_came(path, node))?,
         true => writer.plain_folder(repository, snapshot, &files)?,
     }
     for (path, node, link) in links {
@@ -148,8 +148,12 @@ impl Writer<'_> {
         self.failed.lock().unwrap_or_else(|e| e.into_inner()).push((path, why.into()));
     }
 
-    fn put(&self, path: &[u8], node: &Node, content: &mut dyn Read) -> Result<bool> {
-        match self.target.file(&parts(path), &node.into(), content) {
+    fn put(&self, path: &[u8], node: &Node, bytes: &[u8]) -> Result<()> {
+        self.put_pieces(path, node, &mut |put| put(bytes)).map(drop)
+    }
+
+    fn put_pieces(&self, path: &[u8], node: &Node, content: &mut Pieces<'_>) -> Result<bool> {
+        match self.target.file_of_pieces(&parts(path), &node.into(), content) {
             // A file that was there already, and is not to be overwritten, was not read.
             Ok(placed) => Ok(placed.is_written()),
             Err(error) if error.is_content() => {
@@ -163,14 +167,15 @@ impl Writer<'_> {
     fn as_it_came(&self, path: &[u8], node: &Node) -> Result<()> {
         if let Some(bytes) = self.reduction.and_then(|reduction| reduction.stored(path)) {
             self.progress.advance(1, node.size());
-            return self.put(path, node, &mut &bytes[..]).map(drop);
+            return self.put(path, node, &bytes);
         }
-        let mut content = Hashing::new(content::stored(self.reader, node), blake3::Hasher::new());
-        let written = self.put(path, node, &mut content)?;
+        let mut same = true;
+        self.put_pieces(path, node, &mut |put| {
+            same = content::give_stored(self.reader, node, put)?;
+            Ok(())
+        })?;
         self.progress.advance(1, node.size());
-        if let (true, Some(Layer::Peeled { ciphertext, .. })) = (written, &node.layer)
-            && *content.hasher.finalize().as_bytes() != *ciphertext
-        {
+        if !same {
             self.fail(path, "it is not bit for bit what the phone stored");
         }
         Ok(())
@@ -183,17 +188,22 @@ impl Writer<'_> {
         };
         let keys = class_keys(repository, snapshot, &manifest_plist)?;
         let claims = claims_of(&manifest)?;
-        files.par_iter().try_for_each(|(path, node)| match &path[..] {
-            b"Manifest.plist" | b"Manifest.db" | b"Manifest.mbdb" => Ok(()),
-            _ => self.plain_file(path, node, &claims),
-        })?;
+        for_each_in_order(
+            self.reader,
+            files,
+            |(_, node)| Some(node),
+            |(path, node)| match &path[..] {
+                b"Manifest.plist" | b"Manifest.db" | b"Manifest.mbdb" => Ok(()),
+                _ => self.plain_file(path, node, &claims),
+            },
+        )?;
 
         let find_node = |name: &[u8]| files.iter().find(|(path, _)| path == name).map(|(_, node)| node.clone());
         let bag = Keybag::parse(manifest_plist.keybag().unwrap_or_default()).map_err(apple("Manifest.plist"))?;
         let salt: [u8; 20] = russet_repository::format::key::random().map_err(RepositoryError::from)?;
         let bag = bag.rewrapped_for_plain(&keys, salt).encode();
         if let Some(node) = find_node(b"Manifest.plist") {
-            self.put(b"Manifest.plist", &node, &mut &manifest_plist.to_plain(&bag)[..])?;
+            self.put(b"Manifest.plist", &node, &manifest_plist.to_plain(&bag))?;
         }
         let digests = self.digests.lock().unwrap_or_else(|e| e.into_inner());
         match manifest {
@@ -202,7 +212,7 @@ impl Writer<'_> {
                     .rewrite(|row| MbFile::rewrite_plain(&row.blob, digests.get(&row.file_id).copied()).ok())
                     .map_err(apple("Manifest.db"))?;
                 if let Some(node) = find_node(b"Manifest.db") {
-                    self.put(b"Manifest.db", &node, &mut &bytes[..])?;
+                    self.put(b"Manifest.db", &node, &bytes)?;
                 }
             }
             ManifestIndex::Mbdb(old) => {
@@ -218,7 +228,7 @@ impl Writer<'_> {
                 let bytes =
                     mbdb::encode(records.iter().map(|(domain, file)| (&domain[..], file))).map_err(apple("Manifest.mbdb"))?;
                 if let Some(node) = find_node(b"Manifest.mbdb") {
-                    self.put(b"Manifest.mbdb", &node, &mut &bytes[..])?;
+                    self.put(b"Manifest.mbdb", &node, &bytes)?;
                 }
             }
         }
@@ -228,26 +238,24 @@ impl Writer<'_> {
     fn plain_file(&self, path: &[u8], node: &Node, claims: &HashMap<[u8; 20], Claim>) -> Result<()> {
         if let Some(bytes) = self.reduction.and_then(|reduction| reduction.plain(path)) {
             self.progress.advance(1, node.size());
-            return self.put(path, node, &mut &bytes[..]).map(drop);
+            return self.put(path, node, &bytes);
         }
         let id = path.rsplit(|&b| b == b'/').next().and_then(parse_file_id);
         let claim = id.and_then(|id| claims.get(&id).copied());
-        let plain = match content::plain(self.reader, node, claim.map(|claim| claim.size)) {
-            Ok((plain, _)) => plain,
-            Err(error) => {
-                self.fail(path, error.to_string());
-                return Ok(());
-            }
-        };
-        let mut content = Hashing::new(plain, Sha1::new());
-        let written = self.put(path, node, &mut content)?;
+        let mut digest = Sha1::new();
+        let written = self.put_pieces(path, node, &mut |put| {
+            content::give_plain(self.reader, node, claim.map(|claim| claim.size), &mut |piece| {
+                digest.update(piece);
+                put(piece)
+            })
+        })?;
         self.progress.advance(1, node.size());
         if node.layer.is_none() && claim.is_some_and(|claim| claim.has_key) {
             self.fail(path, "no key opens it, so it is still encrypted");
         }
         // What was there already was not read, so its digest is not known.
         if let (true, Some(id)) = (written, id) {
-            self.digests.lock().unwrap_or_else(|e| e.into_inner()).insert(id, content.hasher.finalize().into());
+            self.digests.lock().unwrap_or_else(|e| e.into_inner()).insert(id, digest.finalize().into());
         }
         Ok(())
     }

@@ -4,11 +4,14 @@ use std::io::{self, Read};
 
 use russet_apple_format::FileKey;
 use russet_apple_format::cipher::{self, BLOCK, decrypt_last_block, padding_len};
-use russet_apple_format::cipher_stream::{DecryptReader, EncryptReader};
-use russet_repository::Reader;
+use russet_apple_format::cipher_stream::{DecryptReader, EncryptPieces, EncryptReader};
 use russet_repository::format::tree::{Content, Layer, Node, NodeKind};
+use russet_repository::{Reader, RepositoryError};
 
 use crate::Result;
+
+/// Bytes worked on at once.
+const PIECE: usize = 256 << 10;
 
 pub(crate) fn content_of(node: &Node) -> Content {
     match &node.kind {
@@ -28,6 +31,50 @@ pub(crate) fn plain<'a>(reader: &'a Reader, node: &Node, claimed: Option<u64>) -
     Ok((Box::new(DecryptReader::new(open, Some(&key)).take(len)), len))
 }
 
+/// What takes a content, piece by piece.
+pub(crate) type Put<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
+
+/// Gives the plaintext out, where it can from where it lies.
+pub(crate) fn give_plain(reader: &Reader, node: &Node, claimed: Option<u64>, put: &mut Put<'_>) -> io::Result<()> {
+    if !matches!(node.layer, Some(Layer::Locked { .. })) {
+        return give(reader, node, put);
+    }
+    let (mut plain, _) = plain(reader, node, claimed).map_err(io::Error::other)?;
+    let mut piece = vec![0; PIECE];
+    loop {
+        match plain.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(n) => put(&piece[..n])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Gives out the bytes that the phone stored, and says whether they are the same bit for bit.
+pub(crate) fn give_stored(reader: &Reader, node: &Node, put: &mut Put<'_>) -> io::Result<bool> {
+    let Some(Layer::Peeled { key, ciphertext }) = &node.layer else {
+        // What was never peeled is held by the names of its chunks.
+        return give(reader, node, put).map(|()| true);
+    };
+    let mut hasher = blake3::Hasher::new();
+    let mut put = |piece: &[u8]| {
+        hasher.update(piece);
+        put(piece)
+    };
+    let mut sealing = EncryptPieces::new(&FileKey::from_bytes(*key), node.size());
+    give(reader, node, &mut |piece| sealing.push(piece, &mut put))?;
+    sealing.finish(&mut put)?;
+    Ok(*hasher.finalize().as_bytes() == *ciphertext)
+}
+
+fn give(reader: &Reader, node: &Node, put: &mut Put<'_>) -> io::Result<()> {
+    reader.open(&content_of(node)).for_each(put).map_err(|error| match error {
+        RepositoryError::Source(error) => error,
+        other => io::Error::other(other),
+    })
+}
+
 /// How much of a file that would not come back bit-exact is its plaintext.
 pub(crate) fn locked_len(reader: &Reader, content: &Content, key: &FileKey, claimed: Option<u64>) -> Result<u64> {
     let size = content.size();
@@ -40,7 +87,7 @@ pub(crate) fn locked_len(reader: &Reader, content: &Content, key: &FileKey, clai
     let have = (whole - start) as usize;
     let mut open = reader.open(content);
     open.seek(start)?;
-    open.read_exact(&mut blocks[2 * BLOCK - have..]).map_err(russet_repository::RepositoryError::Source)?;
+    open.read_exact(&mut blocks[2 * BLOCK - have..]).map_err(RepositoryError::Source)?;
     let ([previous, last], []) = blocks.as_chunks::<BLOCK>() else { unreachable!("32 bytes are two blocks") };
     Ok(match padding_len(&decrypt_last_block(key, previous, last)) {
         Some(padding) => whole - padding as u64,
@@ -59,72 +106,31 @@ pub fn stored_len(node: &Node) -> u64 {
 /// The bytes as the phone stored them, proved to be so at their end: with a layer that was peeled they are encrypted again on the way,
 /// and a reader that comes to another hash than the one kept with the file fails instead of ending.
 pub fn stored_and_checked<'a>(reader: &'a Reader, node: &Node) -> Box<dyn Read + 'a> {
+    let open = reader.open(&content_of(node));
     match &node.layer {
-        Some(Layer::Peeled { ciphertext, .. }) => {
-            Box::new(Checked { inner: Hashing::new(stored(reader, node), blake3::Hasher::new()), wanted: *ciphertext })
-        }
+        Some(Layer::Peeled { key, ciphertext }) => Box::new(Checked {
+            inner: EncryptReader::new(open, &FileKey::from_bytes(*key)),
+            hasher: blake3::Hasher::new(),
+            wanted: *ciphertext,
+        }),
         // What was never peeled is held by the names of its chunks.
-        _ => stored(reader, node),
+        _ => Box::new(open),
     }
 }
 
 struct Checked<R> {
-    inner: Hashing<R, blake3::Hasher>,
+    inner: R,
+    hasher: blake3::Hasher,
     wanted: [u8; 32],
 }
 
 impl<R: Read> Read for Checked<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(out)?;
-        if n == 0 && !out.is_empty() && *self.inner.hasher.finalize().as_bytes() != self.wanted {
+        self.hasher.update(&out[..n]);
+        if n == 0 && !out.is_empty() && *self.hasher.finalize().as_bytes() != self.wanted {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not bit for bit what the phone stored"));
         }
-        Ok(n)
-    }
-}
-
-/// The bytes as the phone stored them. With a layer that was peeled they are encrypted again on the way.
-pub(crate) fn stored<'a>(reader: &'a Reader, node: &Node) -> Box<dyn Read + 'a> {
-    let open = reader.open(&content_of(node));
-    match &node.layer {
-        Some(Layer::Peeled { key, .. }) => Box::new(EncryptReader::new(open, &FileKey::from_bytes(*key))),
-        _ => Box::new(open),
-    }
-}
-
-/// Passes bytes on and hashes them.
-pub(crate) struct Hashing<R, H> {
-    inner: R,
-    pub(crate) hasher: H,
-}
-
-/// A hash that bytes can be added to.
-pub(crate) trait Absorb {
-    fn absorb(&mut self, bytes: &[u8]);
-}
-
-impl Absorb for blake3::Hasher {
-    fn absorb(&mut self, bytes: &[u8]) {
-        self.update(bytes);
-    }
-}
-
-impl Absorb for sha1::Sha1 {
-    fn absorb(&mut self, bytes: &[u8]) {
-        sha1::Digest::update(self, bytes);
-    }
-}
-
-impl<R: Read, H: Absorb> Hashing<R, H> {
-    pub(crate) fn new(inner: R, hasher: H) -> Hashing<R, H> {
-        Hashing { inner, hasher }
-    }
-}
-
-impl<R: Read, H: Absorb> Read for Hashing<R, H> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(out)?;
-        self.hasher.absorb(&out[..n]);
         Ok(n)
     }
 }

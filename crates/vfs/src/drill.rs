@@ -15,7 +15,7 @@ use russet_repository::format::tree::{Layer, Node, NodeKind};
 use russet_repository::{Found, Phase, Progress, Reader, Repository, SnapshotEntry, find, walk_on};
 
 use crate::apple_backup::{class_keys, manifest_plist};
-use crate::rehearse::{Database, check_database, remake};
+use crate::rehearse::{Database, check_database, database_len, remake};
 use crate::view::manifest;
 use crate::{Result, VfsError};
 
@@ -122,9 +122,12 @@ pub fn drill(
             return;
         }
         let outcome = try_one(&reader, job);
-        let database = match &outcome {
-            Ok(()) => check_database(&reader, &job.node, &one_database_at_a_time),
-            Err(_) => Database::None,
+        let database = match outcome.is_ok().then(|| database_len(&reader, &job.node)).flatten() {
+            Some(len) => {
+                let _guard = one_database_at_a_time.lock().unwrap_or_else(|e| e.into_inner());
+                check_database(&reader, &job.node, len)
+            }
+            None => Database::None,
         };
         progress.advance(1, job.node.size());
         drilled.lock().unwrap_or_else(|e| e.into_inner()).take(job, outcome, database);

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Mutex;
 
-use rayon::prelude::*;
 use russet_apple_format::app::{App, Apps};
 use russet_apple_format::domain::Domain;
 use russet_repository::{Phase, Progress};
 
+use crate::order::for_each_in_order;
 use crate::target::{Attributes, Options, Placed, Target, Written};
 use crate::view::{EntryKind, Item, View};
 use crate::{PathGlob, Result, VfsError, apple_backup};
@@ -56,7 +56,12 @@ pub fn extract(view: &View, selection: &Selection, to: &Path, options: Options, 
         .into_iter()
         .filter(|item| item.node.is_some())
         .partition(|item| item.node.as_ref().is_some_and(|n| n.hard_link.is_some()));
-    single.into_par_iter().try_for_each(|item| write(view, &target, item, &failed, progress).map(drop))?;
+    for_each_in_order(
+        &view.reader,
+        &single,
+        |item| item.node.as_deref(),
+        |item| write(view, &target, item, &failed, progress).map(drop),
+    )?;
     let mut groups: HashMap<u64, Placed> = HashMap::new();
     for item in linked {
         let group = item.node.as_ref().and_then(|n| n.hard_link).unwrap_or_default();
@@ -85,13 +90,7 @@ fn write(
     progress: &dyn Progress,
 ) -> Result<Option<Placed>> {
     let fail = |why: String| failed.lock().unwrap_or_else(|e| e.into_inner()).push((item.shown(), why));
-    let outcome = match view.read(item) {
-        Ok(mut content) => target.file(&components(item), &attributes(item), &mut *content),
-        Err(error) => {
-            fail(error.to_string());
-            return Ok(None);
-        }
-    };
+    let outcome = target.file_of_pieces(&components(item), &attributes(item), &mut |put| view.give(item, put));
     progress.advance(1, item.size);
     match outcome {
         Ok(placed) => Ok(Some(placed)),

@@ -16,6 +16,7 @@ pub use app_usage::AppUsage;
 mod content;
 pub use content::{stored_and_checked, stored_len};
 mod file;
+mod order;
 pub use file::File;
 mod apps;
 pub use apps::{AppFolder, app_folders};

@@ -9,87 +9,36 @@
 
 pub mod name;
 
+mod error;
 mod place;
+mod write;
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use russet_repository::format::tree::Node;
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawMode, Stat};
 use rustix::fs::{
     chownat, fchmod, fchown, fstat, fstatvfs, ftruncate, futimens, linkat, openat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
-use thiserror::Error;
 
 use name::Names;
 use place::{Existing, Folders, Identity, Made, identity};
+use write::{attributes_of, fill, owner, times, wanted_mode, write_piece};
 
-/// Zeros of this length, at a multiple of it, become a hole.
-const HOLE: usize = 4096;
+pub use error::TargetError;
+
 const BUFFER: usize = 256 << 10;
 const THERE_ALREADY: &str = "there already";
 
-/// What can keep a file from being written.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum TargetError {
-    /// The system refused.
-    #[error("{} cannot be written: {source}", path.display())]
-    Io {
-        /// Which file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The disk is full.
-    #[error("{} cannot be written: the disk is full", path.display())]
-    Full {
-        /// Which file or folder.
-        path: PathBuf,
-    },
-    /// The disk or the folder is read-only, or belongs to someone else.
-    #[error("{} cannot be written: the disk or the folder is read-only", path.display())]
-    ReadOnly {
-        /// Which file or folder.
-        path: PathBuf,
-    },
-    /// What should be a folder is none.
-    #[error("{} is not a folder", path.display())]
-    NotAFolder {
-        /// Which.
-        path: PathBuf,
-    },
-    /// The content could not be read. The target is sound, and other files can be written.
-    #[error("the content of {} cannot be read: {source}", path.display())]
-    Content {
-        /// Which file.
-        path: PathBuf,
-        /// What its reader said.
-        source: io::Error,
-    },
-}
-
-impl TargetError {
-    fn new(path: PathBuf, error: impl Into<io::Error>) -> TargetError {
-        let source = error.into();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => TargetError::Full { path },
-            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => TargetError::ReadOnly { path },
-            _ => TargetError::Io { path, source },
-        }
-    }
-
-    /// Whether the content's reader failed, so that other files can still be written.
-    pub fn is_content(&self) -> bool {
-        matches!(self, TargetError::Content { .. })
-    }
-}
+/// Gives a content out, piece by piece, to what it is called with, and ends at the first error of that.
+pub type Pieces<'a> = dyn FnMut(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> + 'a;
 
 /// The result of writing.
 pub type Result<T, E = TargetError> = std::result::Result<T, E>;
@@ -181,6 +130,7 @@ pub struct Target {
     folders: Folders,
     made: Made,
     buffers: Mutex<Vec<Vec<u8>>>,
+    process: u32,
     temporary: AtomicU64,
     report: Mutex<Written>,
     links: Mutex<Vec<Link>>,
@@ -225,6 +175,7 @@ impl Target {
             folders: Folders::new(root, fresh),
             made,
             buffers: Mutex::default(),
+            process: std::process::id(),
             temporary: AtomicU64::new(0),
             report: Mutex::default(),
             links: Mutex::default(),
@@ -240,20 +191,38 @@ impl Target {
 
     /// Writes a file. Until it is whole it has a temporary name.
     pub fn file(&self, components: &[&[u8]], attributes: &Attributes, content: &mut dyn Read) -> Result<Placed> {
+        self.file_of_pieces(components, attributes, &mut |put| {
+            let mut buffer = lock(&self.buffers).pop().unwrap_or_else(|| vec![0; BUFFER]);
+            loop {
+                let (filled, end) = fill(content, &mut buffer)?;
+                put(&buffer[..filled])?;
+                if end {
+                    break;
+                }
+            }
+            lock(&self.buffers).push(buffer);
+            Ok(())
+        })
+    }
+
+    /// Writes a file whose content comes piece by piece, each of which goes to the disk from where it lies.
+    pub fn file_of_pieces(&self, components: &[&[u8]], attributes: &Attributes, content: &mut Pieces<'_>) -> Result<Placed> {
         let (folder, wanted) = self.parent(components)?;
         let fail = |error: Errno| self.error(components, error);
         let fd = self.folders.fd(folder).map_err(fail)?;
-        // What is there already is found out before a long content is read for nothing.
-        if let Some(name) = self.occupied(fd.as_fd(), wanted).map_err(fail)? {
+        // What is there already is found out before a long content is read for nothing. In a folder that this run made nothing is.
+        if !self.folders.is_fresh(folder)
+            && let Some(name) = self.occupied(fd.as_fd(), wanted).map_err(fail)?
+        {
             return Ok(self.skip_existing(folder, name, components));
         }
-        let (file, temporary) = self.temporary_file(fd.as_fd()).map_err(fail)?;
+        let (file, temporary) = self.temporary_file(fd.as_fd(), attributes).map_err(fail)?;
         let stat = fstat(&file).map_err(fail)?;
         let identity = identity(&stat);
         // Before the file gets its name, so that nobody who finds it there can take it for a stranger's.
         self.made.insert(identity);
         let outcome = self
-            .write(&file, components, attributes, content)
+            .write(&file, &stat, components, attributes, content)
             .and_then(|bytes| Ok((bytes, self.settle(fd.as_fd(), &temporary, wanted).map_err(fail)?)));
         if !matches!(outcome, Ok((_, Settled::As(_)))) {
             self.made.remove(identity);
@@ -352,7 +321,7 @@ impl Target {
         for (folder, kept, shown) in self.folders.deepest_first(self.options.overwrite) {
             let set = self.folders.fd(folder).map_err(io::Error::from).and_then(|fd| {
                 let file = File::from(fd.try_clone()?);
-                self.set_attributes(&file, &kept, 0o700, &shown)
+                self.set_attributes(&file, None, &kept, 0o700, &|| shown.clone())
             });
             if let Err(error) = set {
                 self.skip(&shown, &format!("its attributes: {error}"));
@@ -473,14 +442,17 @@ impl Target {
 
     fn temporary_name(&self) -> Vec<u8> {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
-        format!(".russet-{:x}-{number:x}.part", std::process::id()).into_bytes()
+        format!(".russet-{:x}-{number:x}.part", self.process).into_bytes()
     }
 
-    fn temporary_file(&self, fd: BorrowedFd<'_>) -> rustix::io::Result<(File, Vec<u8>)> {
+    /// The bits of the mode beyond those of an owner are asked for at once; what the system withholds of them is set later.
+    #[allow(clippy::unnecessary_cast, reason = "modes are of another type on other systems")]
+    fn temporary_file(&self, fd: BorrowedFd<'_>, attributes: &Attributes) -> rustix::io::Result<(File, Vec<u8>)> {
+        let mode = if self.options.owners { 0o600 } else { wanted_mode(attributes, 0o777, 0o600) };
         loop {
             let name = self.temporary_name();
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match openat(fd, &*name, flags, Mode::from_raw_mode(0o600)) {
+            match openat(fd, &*name, flags, Mode::from_raw_mode(mode as RawMode)) {
                 Ok(file) => return Ok((File::from(file), name)),
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(error),
@@ -489,35 +461,51 @@ impl Target {
     }
 
     /// Writes content and attributes, and says how many bytes there were.
-    fn write(&self, file: &File, components: &[&[u8]], attributes: &Attributes, content: &mut dyn Read) -> Result<u64> {
+    fn write(
+        &self,
+        file: &File,
+        stat: &Stat,
+        components: &[&[u8]],
+        attributes: &Attributes,
+        content: &mut Pieces<'_>,
+    ) -> Result<u64> {
         let fail = |error: io::Error| self.error(components, error);
-        let mut buffer = lock(&self.buffers).pop().unwrap_or_else(|| vec![0; BUFFER]);
-        let mut at = 0;
-        loop {
-            let (filled, end) = fill(content, &mut buffer)
-                .map_err(|source| TargetError::Content { path: self.path.join(shown(components)), source })?;
-            write_piece(file, &buffer[..filled], at, attributes.sparse).map_err(fail)?;
-            at += filled as u64;
-            if end {
-                break;
-            }
+        let (mut at, mut refused) = (0, None);
+        let given = content(&mut |piece| {
+            write_piece(file, piece, at, attributes.sparse).map_err(|error| {
+                let kind = error.kind();
+                refused = Some(error);
+                io::Error::from(kind)
+            })?;
+            at += piece.len() as u64;
+            Ok(())
+        });
+        if let Some(error) = refused {
+            return Err(fail(error));
         }
-        lock(&self.buffers).push(buffer);
+        given.map_err(|source| TargetError::Content { path: self.path.join(shown(components)), source })?;
         if attributes.sparse {
             // A hole at the end is nothing that was written.
             ftruncate(file, at).map_err(|error| fail(error.into()))?;
         }
         // Some disks hold contents only. A file without its date is better than none.
-        let shown = shown(components);
-        if let Err(error) = self.set_attributes(file, attributes, 0o600, &shown) {
-            self.skip(&shown, &format!("its attributes: {error}"));
+        let shown = || shown(components);
+        if let Err(error) = self.set_attributes(file, Some(stat), attributes, 0o600, &shown) {
+            self.skip(&shown(), &format!("its attributes: {error}"));
         }
         Ok(at)
     }
 
-    /// Sets everything that a file or directory has beside its content; the date last.
+    /// Sets everything that a file or directory has beside its content; the date last. `made` is what a file was made with.
     #[allow(clippy::unnecessary_cast, reason = "modes are of another type on other systems")]
-    fn set_attributes(&self, file: &File, attributes: &Attributes, unknown_mode: u32, shown: &str) -> io::Result<()> {
+    fn set_attributes(
+        &self,
+        file: &File,
+        made: Option<&Stat>,
+        attributes: &Attributes,
+        unknown_mode: u32,
+        shown: &dyn Fn() -> String,
+    ) -> io::Result<()> {
         self.set_xattrs(file, attributes, shown);
         let mut owned = Ok(());
         if self.options.owners {
@@ -526,13 +514,16 @@ impl Target {
         }
         // Without its owner, the bits that lend the owner's rights would lend those of whoever restores.
         let mask = if self.options.owners && owned.is_ok() { 0o7777 } else { 0o777 };
-        let mode = if attributes.mode == 0 { unknown_mode } else { attributes.mode & mask };
-        let moded = fchmod(file, Mode::from_raw_mode(mode as RawMode));
+        let mode = wanted_mode(attributes, mask, unknown_mode);
+        let moded = match made {
+            Some(stat) if !self.options.owners && stat.st_mode as u32 & 0o7777 == mode => Ok(()),
+            _ => fchmod(file, Mode::from_raw_mode(mode as RawMode)),
+        };
         futimens(file, &times(attributes.mtime))?;
         Ok(owned.and(moded)?)
     }
 
-    fn set_xattrs(&self, file: &File, attributes: &Attributes, shown: &str) {
+    fn set_xattrs(&self, file: &File, attributes: &Attributes, shown: &dyn Fn() -> String) {
         for (name, value) in &attributes.xattrs {
             // Capabilities and access lists name rights of another system.
             if ["security.", "system.", "trusted."].iter().any(|space| name.starts_with(space)) && !self.options.owners {
@@ -543,7 +534,7 @@ impl Target {
                 false => xattr::FileExt::set_xattr(file, name, value),
             };
             if let Err(error) = set {
-                self.skip(shown, &format!("its extended attribute {name:?}: {error}"));
+                self.skip(&shown(), &format!("its extended attribute {name:?}: {error}"));
             }
         }
     }
@@ -577,71 +568,8 @@ impl Target {
     }
 }
 
-/// The attributes of a file that was placed.
-#[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
-fn attributes_of(file: &File) -> io::Result<Attributes> {
-    let stat = fstat(file)?;
-    let mut xattrs = Vec::new();
-    // A disk without extended attributes has nothing to copy.
-    for name in xattr::FileExt::list_xattr(file).into_iter().flatten() {
-        if let (Some(text), Ok(Some(value))) = (name.to_str(), xattr::FileExt::get_xattr(file, &name)) {
-            xattrs.push((text.to_owned(), value));
-        }
-    }
-    let sparse = (stat.st_blocks as u64).saturating_mul(512) < stat.st_size as u64;
-    let mtime = (stat.st_mtime as i64, stat.st_mtime_nsec as u32);
-    Ok(Attributes { mode: stat.st_mode as u32, mtime, owner: (stat.st_uid, stat.st_gid), xattrs, sparse })
-}
-
 /// How a file got a name, or did not.
 enum Settled {
     As(Vec<u8>),
     Occupied(Vec<u8>),
-}
-
-/// Fills the buffer, and says whether the content ended.
-fn fill(content: &mut dyn Read, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match content.read(&mut buffer[filled..]) {
-            Ok(0) => return Ok((filled, true)),
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok((filled, false))
-}
-
-fn write_piece(file: &File, piece: &[u8], at: u64, sparse: bool) -> io::Result<()> {
-    if !sparse {
-        return file.write_all_at(piece, at);
-    }
-    static ZEROS: [u8; HOLE] = [0; HOLE];
-    let is_hole = |block: &[u8]| block == ZEROS;
-    let (mut start, mut blocks) = (0, piece.chunks(HOLE).peekable());
-    while let Some(block) = blocks.next() {
-        let hole = is_hole(block);
-        let mut len = block.len();
-        while let Some(next) = blocks.next_if(|next| is_hole(next) == hole) {
-            len += next.len();
-        }
-        if !hole {
-            file.write_all_at(&piece[start..start + len], at + start as u64)?;
-        }
-        start += len;
-    }
-    Ok(())
-}
-
-fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
-    // More would mean "now" or "leave it" to the system.
-    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.min(999_999_999).into() };
-    Timestamps { last_access: time, last_modification: time }
-}
-
-fn owner((uid, gid): (u32, u32)) -> (Option<Uid>, Option<Gid>) {
-    // The highest number means "leave it" to the system.
-    let known = |id: u32| (id != u32::MAX).then_some(id);
-    (known(uid).map(Uid::from_raw), known(gid).map(Gid::from_raw))
 }

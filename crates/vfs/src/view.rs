@@ -4,7 +4,7 @@
 //! phone's password, it is the tree as it was stored.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -207,6 +207,14 @@ impl View {
         }
     }
 
+    /// Gives a file's plaintext out, piece by piece.
+    pub(crate) fn give(&self, item: &Item, put: &mut content::Put<'_>) -> io::Result<()> {
+        match &item.node {
+            Some(node) => content::give_plain(&self.reader, node, item.claimed, put),
+            None => Err(io::Error::other(VfsError::NoPath { path: item.shown() })),
+        }
+    }
+
     /// Opens a file for whoever reads here and there in it.
     pub fn open_file(&self, item: &Item) -> Result<File> {
         match &item.node {
@@ -295,6 +303,21 @@ impl View {
         }
     }
 
+    /// Lists everything at and below a path, each by its whole path; an empty path is the top. Folders have no sums.
+    pub fn below(&self, path: &str) -> Result<Vec<Entry>> {
+        let wanted = path.trim_matches('/');
+        let is_below = |whole: &str| {
+            wanted.is_empty() || whole.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let whole = self.items.iter().map(|item| (item, item.shown()));
+        let entries: Vec<Entry> =
+            whole.filter(|(_, whole)| is_below(whole)).map(|(item, whole)| item.whole_entry(whole)).collect();
+        match entries.is_empty() && !wanted.is_empty() {
+            true => Err(VfsError::NoPath { path: path.into() }),
+            false => Ok(entries),
+        }
+    }
+
     /// Apps and domains (or the folders at the top) from most to least.
     pub fn usage(&self) -> Vec<Usage> {
         let mut sums: HashMap<String, (u64, u64)> = HashMap::new();
@@ -322,6 +345,11 @@ impl Entry {
 }
 
 impl Item {
+    fn whole_entry(&self, name: String) -> Entry {
+        let size = if self.kind == EntryKind::File { self.size } else { 0 };
+        Entry { name, size, ..self.entry(b"") }
+    }
+
     fn entry(&self, name: &[u8]) -> Entry {
         Entry {
             name: String::from_utf8_lossy(name).into_owned(),

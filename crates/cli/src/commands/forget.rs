@@ -7,7 +7,7 @@ mod photos;
 use std::collections::{BTreeMap, BTreeSet};
 
 use russet_repository::format::id::FileName;
-use russet_repository::prune::Options;
+use russet_repository::prune::{Grace, Options};
 use russet_repository::retention::Reason;
 use russet_repository::{Repository, SnapshotEntry};
 use russet_vfs::snapshots::{is_of, subject};
@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// Runs `russet prune` afterwards
     #[arg(long)]
     prune: bool,
+    /// With --prune: removes at once; only if nothing else, on any computer, has this repository open
+    #[arg(long, requires = "prune")]
+    nothing_else_runs: bool,
 }
 
 impl Args {
@@ -112,7 +115,9 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     let mut object = object(&plan, agreed);
     // Also if nothing was left to forget: somebody runs this line every night.
     if args.prune && (agreed || going.is_empty()) {
-        object["prune"] = prune_and_say(&repository, &Options { dry_run: args.dry_run, ..Options::default() }, session, &meter)?;
+        let grace = if args.nothing_else_runs { Grace::NothingElseRuns } else { Options::default().grace };
+        let options = Options { grace, dry_run: args.dry_run, ..Options::default() };
+        object["prune"] = prune_and_say(&repository, &options, session, &meter)?;
     }
     session.out.object(&object)?;
     Ok(Code::Done)

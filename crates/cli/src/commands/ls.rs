@@ -11,13 +11,18 @@ use crate::wanted::Which;
 
 /// Lists what is kept in a snapshot: apps and domains, or what is below PATH
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  russet ls latest\n  russet ls -l 2026-11 CameraRollDomain/Media/DCIM")]
+#[command(
+    after_help = "Example:\n  russet ls latest\n  russet ls -l 2026-11 CameraRollDomain/Media/DCIM\n  russet ls --recursive latest"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     which: Which,
     /// A folder or file in it; the first part is the domain
     #[arg(default_value = "")]
     path: String,
+    /// Lists everything below it too, each by its whole path
+    #[arg(long, short)]
+    recursive: bool,
     /// Shows type and rights, number of files, size and date too
     #[arg(long, short)]
     long: bool,
@@ -27,11 +32,12 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     let meter = Meter::new(&session.out);
     let repository = session.open(&meter)?;
     let (entry, view) = args.which.open(&repository, &session.out)?;
-    let entries = view.list(&args.path)?;
+    let entries = if args.recursive { view.below(&args.path)? } else { view.list(&args.path)? };
     if args.long {
         let mut table = Table::new(&["TYPE", ">FILES", ">SIZE", "MODIFIED", "NAME"]);
         for entry in &entries {
-            let files = if entry.kind == EntryKind::Directory { count(entry.files) } else { String::new() };
+            let is_summed = entry.kind == EntryKind::Directory && !args.recursive;
+            let files = if is_summed { count(entry.files) } else { String::new() };
             let modified = entry.modified.map(date).unwrap_or_default();
             table.row([rights(entry), files, size(entry.size), modified, shown(entry)]);
         }

@@ -8,7 +8,7 @@ use russet_repository::format::key::random;
 use russet_repository::format::snapshot::Source;
 use russet_repository::{DamagedFile, Repository, SnapshotEntry};
 use russet_vfs::View;
-use russet_vfs::rehearse::{Rehearsal, rehearse};
+use russet_vfs::rehearse::{Extent, Rehearsal, rehearse};
 use serde_json::{Value, json};
 
 use crate::facts;
@@ -63,8 +63,11 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     let report = check(&repository, &names, args.read_data, &meter)?;
     let rehearsal = match args.read_data {
         Some(percent) => {
-            let seed = u64::from_le_bytes(random()?);
-            Some(rehearse(&repository.reader()?, &chosen, percent, seed, &meter)?)
+            let extent = match percent {
+                100 => Extent::AfterCheck { database_heads: &report.database_heads },
+                _ => Extent::Share { percent, seed: u64::from_le_bytes(random()?) },
+            };
+            Some(rehearse(&repository.reader()?, &chosen, extent, &meter)?)
         }
         None => None,
     };

@@ -214,6 +214,11 @@ impl Folders {
         }
     }
 
+    /// Whether this run made it.
+    pub(super) fn is_fresh(&self, folder: usize) -> bool {
+        self.folders.read().unwrap_or_else(PoisonError::into_inner)[folder].fresh
+    }
+
     pub(super) fn keep_attributes(&self, folder: usize, attributes: Attributes) {
         self.folders.write().unwrap_or_else(PoisonError::into_inner)[folder].attributes = Some(attributes);
     }
