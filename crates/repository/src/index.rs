@@ -1,26 +1,44 @@
 //! The index in memory: which chunk lies in which pack, and where.
 //!
-//! It is one flat table, 44 bytes a chunk, sorted by id and searched where it lies. It is built from the index files and kept in a
-//! local cache file, which is mapped, so that its size is the system's page cache and not ours. The cache is sealed with a keyed hash
-//! and may be deleted at any time.
+//! It is one flat table, 44 bytes a chunk, sorted by id and searched where it lies. [`build`] makes it, out of index files or out of an older
+//! table and what came since, and [`cache`] keeps it in a local file, which is mapped, so that its size is the system's page cache and not ours.
+//!
+//! ```text
+//! packs     in the order of their names: [32] name, u32 frames, u32 header length, u32 flags, u64 length of its file, all ones if it is not there
+//! segments  in the order of their packs: u32 pack, u32 where in its stream, u32 stored length, u32 raw length; the top bit says zstd
+//! chunks    in the order of their ids: [32] id, u32 segment, u32 where in it, u32 length; the top bit says that it is not to be counted on
+//! sources   [32] each: index files, condemned lists, index files that others supersede
+//! foot      u32 ×6 how many of each, "rusindx" 2
+//! ```
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use russet_format::id::{ChunkId, FileName};
 use russet_format::index::IndexedPack;
-use russet_format::key::Keys;
 use russet_format::pack::{ChunkKind, Codec};
 
-const HEAD: usize = 8 + 8 + 4 * 4;
-const PACK: usize = 32 + 4 + 4 + 4;
-const SEGMENT: usize = 4 * 5;
+mod build;
+mod cache;
+
+pub(crate) use build::Builder;
+pub(crate) use cache::IndexCache;
+
+const PACK: usize = 32 + 4 * 3 + 8;
+const SEGMENT: usize = 4 * 4;
 const ENTRY: usize = 32 + 4 * 3;
-const MAC: usize = 32;
-const MAGIC: &[u8; 8] = b"rusindx\x01";
+const NAME: usize = 32;
+const FOOT: usize = 4 * 6 + MAGIC.len();
+const MAGIC: &[u8; 8] = b"rusindx\x02";
+
+/// Flags of a pack.
+const IS_TREE: u32 = 1;
+const IS_CONDEMNED: u32 = 2;
+const IS_UNNAMED: u32 = 4;
+/// So often a lookup guesses: three or four times do it among millions of random ids.
+const MOST_GUESSES: u32 = 12;
+/// The top bit of lengths, which never come near it.
+const TOP_BIT: u32 = 1 << 31;
 
 /// A pack as the index knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,22 +87,36 @@ pub struct Location {
     pub len: u32,
 }
 
+/// What a table was built from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Sources {
+    /// All index files, ascending.
+    pub(crate) files: Vec<FileName>,
+    /// All condemned lists, ascending.
+    pub(crate) lists: Vec<FileName>,
+    /// Index files that do not count, be they there or not.
+    pub(crate) superseded: Vec<FileName>,
+}
+
 enum Bytes {
     Owned(Vec<u8>),
     Mapped(Mmap),
 }
 
+/// How many there are of each part of a table, in the order of the parts.
+type Counts = [usize; 6];
+
 /// Which chunk lies where.
 pub struct Index {
     bytes: Bytes,
-    packs: usize,
-    segments: usize,
-    entries: usize,
+    counts: Counts,
+    /// Where each part begins, and the foot.
+    starts: [usize; 7],
 }
 
 impl std::fmt::Debug for Index {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Index({} chunks in {} packs)", self.entries, self.packs)
+        write!(f, "Index({} chunks in {} packs)", self.chunks(), self.packs())
     }
 }
 
@@ -92,65 +124,38 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
+/// The first bytes of an id, as the number that they sort by.
+fn lead(entry: &[u8]) -> u64 {
+    u64::from_be_bytes(entry[..8].try_into().expect("eight bytes"))
+}
+
 impl Index {
-    /// Builds the table out of what index files say of packs.
+    /// Builds the table out of what index files say of packs, in memory. Of two words for a pack the first counts.
     pub(crate) fn build<'a>(packs: impl Iterator<Item = &'a IndexedPack>, condemned: &HashSet<FileName>) -> Index {
-        let mut packs: Vec<&IndexedPack> = packs.collect();
-        packs.sort_by_key(|p| p.name);
-        packs.dedup_by_key(|p| p.name);
-
-        let mut body = Vec::new();
-        let mut segments = Vec::new();
-        let mut entries: Vec<([u8; 32], u32, u32, u32)> = Vec::new();
-        for (number, pack) in packs.iter().enumerate() {
-            body.extend_from_slice(&pack.name.0);
-            let doomed = condemned.contains(&pack.name);
-            let flags = u32::from(pack.directory.kind == ChunkKind::Tree) | u32::from(doomed) << 1;
-            for value in [pack.frames, pack.header_len, flags] {
-                body.extend_from_slice(&value.to_le_bytes());
-            }
-            let mut offset = 0;
-            for segment in &pack.directory.segments {
-                let segment_number = (segments.len() / SEGMENT) as u32;
-                let zstd = u32::from(segment.codec == Codec::Zstd);
-                for value in [number as u32, offset, segment.stored_len, segment.raw_len, zstd] {
-                    segments.extend_from_slice(&value.to_le_bytes());
-                }
-                offset += segment.stored_len;
-                let mut inside = 0;
-                for (id, len) in &segment.chunks {
-                    entries.push((id.0, segment_number, inside, *len));
-                    inside += len;
-                }
-            }
+        let mut builder = Builder::new(None, None);
+        for pack in packs {
+            builder.add(pack).condemned = condemned.contains(&pack.name);
         }
-        // Of two copies of a chunk the one in a pack that stays comes first, and lookups take the first.
-        let stays = |segment: u32| {
-            let pack = u32_at(&segments, segment as usize * SEGMENT) as usize;
-            u32_at(&body, pack * PACK + 40) & 2
-        };
-        entries.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| stays(a.1).cmp(&stays(b.1))).then(a.1.cmp(&b.1)));
-        entries.dedup_by_key(|e| e.0);
-
-        let mut bytes = Vec::with_capacity(HEAD + body.len() + segments.len() + entries.len() * ENTRY + MAC);
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&[0; 8]);
-        for count in [packs.len(), segments.len() / SEGMENT, entries.len(), 0] {
-            bytes.extend_from_slice(&(count as u32).to_le_bytes());
-        }
-        let (pack_count, segment_count, entry_count) = (packs.len(), segments.len() / SEGMENT, entries.len());
-        bytes.extend_from_slice(&body);
-        bytes.extend_from_slice(&segments);
-        for (id, segment, offset, len) in entries {
-            bytes.extend_from_slice(&id);
-            for value in [segment, offset, len] {
-                bytes.extend_from_slice(&value.to_le_bytes());
-            }
-        }
-        Index { bytes: Bytes::Owned(bytes), packs: pack_count, segments: segment_count, entries: entry_count }
+        builder.finish_in_memory(&Sources::default()).expect("no file is involved")
     }
 
-    fn bytes(&self) -> &[u8] {
+    /// The table in these bytes; nothing if they are none.
+    fn of(bytes: Bytes) -> Option<Index> {
+        const WIDTHS: Counts = [PACK, SEGMENT, ENTRY, NAME, NAME, NAME];
+        let mut index = Index { bytes, counts: Counts::default(), starts: Default::default() };
+        let (foot, magic) = index.bytes().last_chunk::<FOOT>()?.split_at(FOOT - MAGIC.len());
+        if magic != MAGIC {
+            return None;
+        }
+        index.counts = std::array::from_fn(|part| u32_at(foot, 4 * part) as usize);
+        for (part, width) in WIDTHS.into_iter().enumerate() {
+            index.starts[part + 1] = index.starts[part] + index.counts[part] * width;
+        }
+        (index.starts[WIDTHS.len()] + FOOT == index.bytes().len()).then_some(index)
+    }
+
+    /// The table itself.
+    pub(crate) fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Owned(bytes) => bytes,
             Bytes::Mapped(map) => map,
@@ -159,17 +164,17 @@ impl Index {
 
     /// Number of chunks.
     pub fn chunks(&self) -> usize {
-        self.entries
+        self.counts[2]
     }
 
     /// Number of packs.
     pub fn packs(&self) -> usize {
-        self.packs
+        self.counts[0]
     }
 
     /// Number of segments.
     pub(crate) fn segments(&self) -> u32 {
-        self.segments as u32
+        self.counts[1] as u32
     }
 
     /// Bytes of memory or page cache that the table takes.
@@ -177,43 +182,83 @@ impl Index {
         self.bytes().len()
     }
 
+    fn pack_bytes(&self, number: usize) -> &[u8] {
+        &self.bytes()[number * PACK..][..PACK]
+    }
+
     /// The pack of this number.
     pub fn pack(&self, number: usize) -> PackInfo {
-        let at = &self.bytes()[HEAD + number * PACK..][..PACK];
+        let at = self.pack_bytes(number);
         let flags = u32_at(at, 40);
         PackInfo {
             name: FileName(at[..32].try_into().expect("32 bytes")),
             frames: u32_at(at, 32),
             header_len: u32_at(at, 36),
-            kind: if flags & 1 == 1 { ChunkKind::Tree } else { ChunkKind::Data },
-            condemned: flags & 2 == 2,
+            kind: if flags & IS_TREE != 0 { ChunkKind::Tree } else { ChunkKind::Data },
+            condemned: flags & IS_CONDEMNED != 0,
         }
+    }
+
+    /// Whether a pack was named by no index file when the table was built, but by itself.
+    pub(crate) fn is_unnamed(&self, number: usize) -> bool {
+        u32_at(self.pack_bytes(number), 40) & IS_UNNAMED != 0
+    }
+
+    /// How long the file of a pack was when the table was built; nothing if it was not there.
+    pub(crate) fn listed_len(&self, number: usize) -> Option<u64> {
+        let len = self.pack_bytes(number)[44..].try_into().map(u64::from_le_bytes).expect("eight bytes");
+        (len != u64::MAX).then_some(len)
+    }
+
+    /// What the table was built from.
+    pub(crate) fn sources(&self) -> Sources {
+        let names = |part| {
+            let bytes = &self.bytes()[self.starts[part]..][..self.counts[part] * NAME];
+            bytes.as_chunks().0.iter().map(|name| FileName(*name)).collect()
+        };
+        Sources { files: names(3), lists: names(4), superseded: names(5) }
     }
 
     /// The segment of this number.
     pub fn segment(&self, number: u32) -> SegmentInfo {
-        let at = &self.bytes()[HEAD + self.packs * PACK + number as usize * SEGMENT..][..SEGMENT];
+        let at = &self.bytes()[self.starts[1] + number as usize * SEGMENT..][..SEGMENT];
+        let raw_len = u32_at(at, 12);
         SegmentInfo {
             pack: u32_at(at, 0),
             offset: u32_at(at, 4),
             stored_len: u32_at(at, 8),
-            raw_len: u32_at(at, 12),
-            zstd: u32_at(at, 16) == 1,
+            raw_len: raw_len & !TOP_BIT,
+            zstd: raw_len & TOP_BIT != 0,
         }
     }
 
     fn entry(&self, number: usize) -> &[u8] {
-        &self.bytes()[HEAD + self.packs * PACK + self.segments * SEGMENT + number * ENTRY..][..ENTRY]
+        &self.bytes()[self.starts[2] + number * ENTRY..][..ENTRY]
     }
 
     /// Finds the number of a chunk.
+    ///
+    /// Ids are as good as random, so where one lies can be told from its first bytes, ever better the smaller the range. Somebody may have
+    /// filled the index with others, so after a few such guesses the range is halved.
     pub(crate) fn position(&self, id: &ChunkId) -> Option<usize> {
-        let (mut low, mut high) = (0, self.entries);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.entry(middle)[..32].cmp(&id.0) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
+        let wanted = lead(&id.0);
+        let (mut low, mut high) = (0, self.chunks());
+        let (mut least, mut most) = (0, u64::MAX);
+        for guesses in 0.. {
+            if low >= high {
+                break;
+            }
+            let middle = match guesses < MOST_GUESSES {
+                true => {
+                    let share = u128::from(wanted.clamp(least, most) - least) * (high - low) as u128;
+                    low + ((share / (u128::from(most - least) + 1)) as usize).min(high - low - 1)
+                }
+                false => low + (high - low) / 2,
+            };
+            let entry = self.entry(middle);
+            match entry[..32].cmp(&id.0) {
+                std::cmp::Ordering::Less => (low, least) = (middle + 1, lead(entry)),
+                std::cmp::Ordering::Greater => (high, most) = (middle, lead(entry)),
                 std::cmp::Ordering::Equal => return Some(middle),
             }
         }
@@ -228,7 +273,12 @@ impl Index {
     /// Where the chunk of this number lies.
     pub(crate) fn location(&self, number: usize) -> Location {
         let entry = self.entry(number);
-        Location { segment: u32_at(entry, 32), offset: u32_at(entry, 36), len: u32_at(entry, 40) }
+        Location { segment: u32_at(entry, 32), offset: u32_at(entry, 36), len: u32_at(entry, 40) & !TOP_BIT }
+    }
+
+    /// Whether the pack of this chunk is on its way out, or lost. It is told by the chunk's own bytes: a backup asks for each of its chunks.
+    pub(crate) fn is_condemned(&self, number: usize) -> bool {
+        u32_at(self.entry(number), 40) & TOP_BIT != 0
     }
 
     /// The pack in which the chunk of this number lies.
@@ -243,121 +293,56 @@ impl Index {
 
     /// Whether a writer may count on this chunk.
     pub fn knows(&self, id: &ChunkId) -> bool {
-        self.position(id).is_some_and(|number| !self.pack_of(number).condemned)
+        self.position(id).is_some_and(|number| !self.is_condemned(number))
     }
 
     /// All chunks, with the number of their pack.
     pub fn entries(&self) -> impl Iterator<Item = (ChunkId, u32)> + '_ {
-        (0..self.entries).map(|n| (self.id(n), self.segment(self.location(n).segment).pack))
+        (0..self.chunks()).map(|n| (self.id(n), self.segment(self.location(n).segment).pack))
     }
 
     /// Number of each pack, by name.
     pub fn pack_numbers(&self) -> HashMap<FileName, usize> {
-        (0..self.packs).map(|n| (self.pack(n).name, n)).collect()
+        (0..self.packs()).map(|n| (self.pack(n).name, n)).collect()
     }
-}
-
-/// Where the table of one repository is cached: one file, named by what it was built from.
-#[derive(Debug, Clone)]
-pub(crate) struct IndexCache {
-    folder: PathBuf,
-}
-
-impl IndexCache {
-    pub(crate) fn new(folder: &Path, keys: &Keys) -> IndexCache {
-        IndexCache { folder: folder.join(keys.repository.to_string()) }
-    }
-
-    fn path(&self, key: &[u8; 32]) -> PathBuf {
-        self.folder.join(format!("index-{}", &FileName(*key).hex()[..32]))
-    }
-
-    /// Maps the table that was built from the files that `key` names, if it is there and unspoilt.
-    pub(crate) fn load(&self, key: &[u8; 32], mac_key: &[u8; 32]) -> Option<Index> {
-        let map = map(&self.path(key))?;
-        let (body, mac) = map.split_last_chunk::<MAC>()?;
-        if body.len() < HEAD || &body[..8] != MAGIC || blake3::keyed_hash(mac_key, body) != *mac {
-            return None;
-        }
-        let [packs, segments, entries] = [16, 20, 24].map(|at| u32_at(body, at) as usize);
-        let whole = body.len() == HEAD + packs * PACK + segments * SEGMENT + entries * ENTRY;
-        whole.then(|| Index { bytes: Bytes::Mapped(map), packs, segments, entries })
-    }
-
-    /// Keeps the table; older ones go. A cache that cannot be written costs time later and nothing else, so errors end here.
-    pub(crate) fn save(&self, key: &[u8; 32], mac_key: &[u8; 32], index: &Index) {
-        let Bytes::Owned(bytes) = &index.bytes else { return };
-        let attempt = || -> std::io::Result<()> {
-            let mut builder = fs::DirBuilder::new();
-            builder.recursive(true);
-            #[cfg(unix)]
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            builder.create(&self.folder)?;
-            let target = self.path(key);
-            let partial = self.folder.join(format!(".partial-{}", std::process::id()));
-            let mut file = fs::File::create(&partial)?;
-            file.write_all(bytes)?;
-            file.write_all(blake3::keyed_hash(mac_key, bytes).as_bytes())?;
-            fs::rename(&partial, &target)?;
-            for old in fs::read_dir(&self.folder)?.flatten() {
-                if old.path() != target {
-                    fs::remove_file(old.path())?;
-                }
-            }
-            Ok(())
-        };
-        attempt().unwrap_or_default();
-    }
-}
-
-/// Maps a local cache file. An error of the disk under a map kills the process, so nothing but this cache is ever mapped.
-#[allow(unsafe_code)]
-fn map(path: &Path) -> Option<Mmap> {
-    let file = fs::File::open(path).ok()?;
-    // SAFETY: the file is private to russet, is replaced by rename and never changed in place, so no one truncates it under the map.
-    unsafe { Mmap::map(&file) }.ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use russet_format::index::IndexFile;
     use russet_format::pack::{Directory, Segment};
 
-    fn file(name: u8, ids: &[u8]) -> IndexFile {
-        let chunks: Vec<_> = ids.iter().map(|&id| (ChunkId([id; 32]), 10)).collect();
-        let raw_len = 10 * ids.len() as u32;
+    fn pack(name: u8, chunks: Vec<(ChunkId, u32)>) -> IndexedPack {
+        let raw_len = chunks.iter().map(|(_, len)| len).sum();
         let segment = Segment { stored_len: 7, raw_len, codec: Codec::Zstd, chunks };
         let directory = Directory { kind: ChunkKind::Data, segments: vec![segment] };
-        IndexFile {
-            packs: vec![IndexedPack { name: FileName([name; 32]), frames: 1, header_len: 112, directory }],
-            supersedes: vec![],
-        }
+        IndexedPack { name: FileName([name; 32]), frames: 1, header_len: 112, directory }
     }
 
     #[test]
     fn a_chunk_of_a_condemned_pack_is_readable_but_not_counted_on() {
         let doomed = HashSet::from([FileName([1; 32])]);
-        let files = [file(1, &[3, 4]), file(2, &[4, 5])];
-        let index = Index::build(files.iter().flat_map(|file| &file.packs), &doomed);
+        let chunks = |ids: [u8; 2]| ids.map(|id| (ChunkId([id; 32]), 10)).to_vec();
+        let packs = [pack(1, chunks([3, 4])), pack(2, chunks([4, 5]))];
+        let index = Index::build(packs.iter(), &doomed);
         assert!(index.find(&ChunkId([3; 32])).is_some() && !index.knows(&ChunkId([3; 32])));
         assert!(index.knows(&ChunkId([4; 32])), "the copy in the pack that stays is taken");
         assert!(index.find(&ChunkId([9; 32])).is_none());
     }
 
     #[test]
-    fn the_cache_gives_back_the_same_table_and_nothing_once_it_is_spoilt() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = IndexCache { folder: folder.path().join("deep") };
-        let index = Index::build(file(1, &[3, 4]).packs.iter(), &HashSet::new());
-        cache.save(&[1; 32], &[2; 32], &index);
-        let mapped = cache.load(&[1; 32], &[2; 32]).unwrap();
-        assert_eq!(mapped.find(&ChunkId([4; 32])), index.find(&ChunkId([4; 32])));
-        assert!(cache.load(&[1; 32], &[3; 32]).is_none());
-        let path = cache.path(&[1; 32]);
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[70] ^= 1;
-        fs::write(&path, bytes).unwrap();
-        assert!(cache.load(&[1; 32], &[2; 32]).is_none());
+    fn every_chunk_is_found_and_nothing_else_even_where_ids_are_not_random() {
+        let spread = |n: u32| ChunkId(*blake3::hash(&n.to_le_bytes()).as_bytes());
+        // Ids that somebody chose: many begin alike, or with nothing but ones.
+        let chosen =
+            |n: u32| ChunkId(std::array::from_fn(|i| if i < 24 { [0xff, 7][n as usize % 2] } else { (n >> (i % 4 * 8)) as u8 }));
+        for ids in [Vec::from_iter((0..2_000).map(spread)), Vec::from_iter((0..2_000).map(chosen)), vec![], vec![spread(1)]] {
+            let (known, unknown): (Vec<_>, Vec<_>) = ids.into_iter().enumerate().partition(|(n, _)| n % 2 == 0);
+            let chunks = known.iter().map(|(_, id)| (*id, 1)).collect();
+            let index = Index::build([pack(1, chunks)].iter(), &HashSet::new());
+            assert!((1..index.chunks()).all(|n| index.id(n - 1).0 < index.id(n).0));
+            assert!(known.iter().all(|(_, id)| index.position(id).is_some_and(|at| index.id(at) == *id)));
+            assert!(unknown.iter().all(|(_, id)| index.position(id).is_none()));
+        }
     }
 }

@@ -36,6 +36,7 @@ mod segments;
 mod walk;
 pub use walk::{Found, find, walk, walk_on};
 
+mod load;
 mod look;
 mod settle;
 pub use settle::Settled;

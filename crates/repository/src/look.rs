@@ -25,7 +25,7 @@ pub(crate) const MOST_LOOKS: usize = 50;
 /// What lies in the three folders.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Listing {
-    index: Vec<Name>,
+    pub(crate) index: Vec<Name>,
     pub(crate) condemned: Vec<Name>,
     packs: Vec<(Name, u64)>,
 }
@@ -44,14 +44,6 @@ pub(crate) struct Look {
     pub(crate) broken: Vec<DamagedFile>,
     /// The name of the listing that was read.
     pub(crate) key: [u8; 32],
-}
-
-/// The index, and what was wrong with the files it came from.
-pub(crate) struct LoadedIndex {
-    pub(crate) index: Index,
-    pub(crate) broken: Vec<DamagedFile>,
-    /// Packs that no index file names.
-    pub(crate) unnamed: u64,
 }
 
 /// Names of a folder's files, in order.
@@ -77,9 +69,19 @@ impl Listing {
         unreachable!("the loop ends by itself")
     }
 
-    /// The packs that are there.
-    pub(crate) fn packs(&self) -> impl Iterator<Item = FileName> + '_ {
-        self.packs.iter().filter_map(|(name, _)| names::hash_of(name))
+    /// The packs that are there, and how long the file of each is.
+    pub(crate) fn packs(&self) -> impl Iterator<Item = (FileName, u64)> + '_ {
+        self.packs.iter().filter_map(|(name, len)| Some((names::hash_of(name)?, *len)))
+    }
+
+    /// The names of index files, ascending.
+    pub(crate) fn files(&self) -> Vec<FileName> {
+        self.index.iter().filter_map(names::hash_of).collect()
+    }
+
+    /// The names of condemned lists, ascending.
+    pub(crate) fn lists(&self) -> Vec<FileName> {
+        self.condemned.iter().filter_map(names::hash_of).collect()
     }
 
     /// A name for all of it: an index that was built from this is built from nothing else.
@@ -122,69 +124,58 @@ impl Look {
         let superseded: HashSet<FileName> = files.iter().flat_map(|(_, file)| file.supersedes.iter().copied()).collect();
         let (dead, live) = files.drain(..).partition(|(name, _)| superseded.contains(name));
         let lists = read_all(store, &listing.condemned, &mut broken, |bytes| Condemned::open(keys, bytes))?;
-        let packs = listing.packs.iter().filter_map(|(name, len)| Some((names::hash_of(name)?, *len))).collect();
+        let packs = listing.packs().collect();
         let dead: Vec<(FileName, IndexFile)> = dead;
         let superseded = dead.into_iter().map(|(name, file)| (name, file.supersedes)).collect();
         Ok(Look { files: live, superseded, lists, packs, broken, key: listing.key() })
     }
 
-    /// Packs that no index file names.
-    pub(crate) fn unnamed(&self) -> Vec<FileName> {
-        let named: HashSet<FileName> = self.files.iter().flat_map(|(_, f)| f.packs.iter().map(|p| p.name)).collect();
-        self.packs.keys().copied().filter(|name| !named.contains(name)).collect()
-    }
-
     /// Whether a pack is there, and not cut.
     pub(crate) fn has(&self, pack: &IndexedPack) -> bool {
-        self.packs.get(&pack.name).is_some_and(|&len| len >= stored_len(pack))
+        self.packs.get(&pack.name).is_some_and(|&len| len >= stored_len(pack.frames, pack.header_len))
     }
 
-    /// The index as readers and writers see it.
-    ///
-    /// Packs that no readable index file names say themselves what they hold. Unless an index file is damaged they cannot be told from
-    /// packs of a run that goes on, so they serve readers and no writer counts on them.
-    pub(crate) fn load(mut self, store: &dyn Store, keys: &Keys) -> LoadedIndex {
-        let unnamed = self.unnamed();
-        let (mut found, mut doomed) = (IndexFile::default(), HashSet::new());
-        if !unnamed.is_empty() && keys.can_read() {
-            found = directories_of(store, keys, &unnamed);
-            let whole = found.packs.len() == unnamed.len();
-            let mut lost_files = self.broken.iter_mut().filter(|file| file.file.starts_with(names::INDEX)).peekable();
-            if lost_files.peek().is_none() {
-                doomed.extend(found.packs.iter().map(|pack| pack.name));
-            }
-            lost_files.for_each(|file| file.healed = whole);
-        }
-        let broken = std::mem::take(&mut self.broken);
-        LoadedIndex { index: self.index(&found, doomed), broken, unnamed: unnamed.len() as u64 }
-    }
-
-    /// Builds the index; `found` are packs that speak for themselves. What is condemned, or is not there whole, is in it, but marked.
-    pub(crate) fn index(&self, found: &IndexFile, mut doomed: HashSet<FileName>) -> Index {
-        doomed.extend(self.lists.iter().flat_map(|(_, list)| list.packs.iter().copied()));
-        // What a lost pack held is stored again by the next backup that has it.
-        let packs = || self.files.iter().flat_map(|(_, file)| &file.packs).chain(&found.packs);
+    /// Builds the index of what index files name. What is condemned, or is not there whole, is in it, but marked.
+    pub(crate) fn index(&self) -> Index {
+        let mut doomed: HashSet<FileName> = self.lists.iter().flat_map(|(_, list)| list.packs.iter().copied()).collect();
+        let packs = || self.files.iter().flat_map(|(_, file)| &file.packs);
         doomed.extend(packs().filter(|pack| !self.has(pack)).map(|pack| pack.name));
         Index::build(packs(), &doomed)
     }
 }
 
 /// Reads all files of a folder. Damage is noted; a store that fails is an error.
-fn read_all<T>(
+pub(crate) fn read_all<T>(
     store: &dyn Store,
     listed: &[Name],
     broken: &mut Vec<DamagedFile>,
     open: impl Fn(&[u8]) -> russet_format::Result<T>,
 ) -> Result<Vec<(FileName, T)>> {
     let mut read = Vec::with_capacity(listed.len());
+    read_each(store, listed, broken, open, |name, file| read.push((name, file)))?;
+    Ok(read)
+}
+
+/// As [`read_all`], but one file after the other is handed over.
+pub(crate) fn read_each<'a, T>(
+    store: &dyn Store,
+    listed: impl IntoIterator<Item = &'a Name>,
+    broken: &mut Vec<DamagedFile>,
+    open: impl Fn(&[u8]) -> russet_format::Result<T>,
+    mut each: impl FnMut(FileName, T),
+) -> Result<()> {
     for name in listed {
         match read_hashed(store, name).and_then(|bytes| open(&bytes).map_err(|e| damaged(name, e))) {
-            Ok(file) => read.extend(names::hash_of(name).map(|hash| (hash, file))),
+            Ok(file) => {
+                if let Some(hash) = names::hash_of(name) {
+                    each(hash, file);
+                }
+            }
             Err(error @ RepositoryError::Store(_)) if !is_gone(&error) => return Err(error),
             Err(error) => broken.push(DamagedFile { file: name.to_string(), why: error.to_string(), healed: false }),
         }
     }
-    Ok(read)
+    Ok(())
 }
 
 /// Whether a file was not there.
@@ -195,18 +186,18 @@ pub(crate) fn is_gone(error: &RepositoryError) -> bool {
 /// Reads the directories of packs. One that cannot be opened is a finding of `check`, not a reason to give up the others;
 /// one that is damaged elsewhere still says what it holds, for its frames stand for themselves.
 pub(crate) fn directories_of(store: &dyn Store, keys: &Keys, packs: &[FileName]) -> IndexFile {
-    let mut found = IndexFile::default();
-    for &name in packs {
-        let Ok(bytes) = bounded(store, &names::file(names::PACKS, name)) else { continue };
-        if let Ok((header, _, directory)) = open_directory(keys, &bytes) {
-            let (frames, header_len) = (header.frames(), header.len() as u32);
-            found.packs.push(IndexedPack { name, frames, header_len, directory });
-        }
-    }
-    found
+    let packs = packs.iter().filter_map(|name| directory_of(store, keys, *name)).collect();
+    IndexFile { packs, ..IndexFile::default() }
+}
+
+/// Reads what a pack says of itself.
+pub(crate) fn directory_of(store: &dyn Store, keys: &Keys, name: FileName) -> Option<IndexedPack> {
+    let bytes = bounded(store, &names::file(names::PACKS, name)).ok()?;
+    let (header, _, directory) = open_directory(keys, &bytes).ok()?;
+    Some(IndexedPack { name, frames: header.frames(), header_len: header.len() as u32, directory })
 }
 
 /// How long the file of a pack must be.
-fn stored_len(pack: &IndexedPack) -> u64 {
-    u64::from(pack.header_len) + u64::from(pack.frames) * ((1 << PACK_FRAMES) + TAG as u64)
+pub(crate) fn stored_len(frames: u32, header_len: u32) -> u64 {
+    u64::from(header_len) + u64::from(frames) * ((1 << PACK_FRAMES) + TAG as u64)
 }

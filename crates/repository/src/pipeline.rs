@@ -137,7 +137,7 @@ impl Pipeline {
 
     /// Whether this chunk is in the repository and may be counted on; then this run does so from now on.
     pub(crate) fn counts_on(&self, id: &ChunkId) -> bool {
-        let known = self.index.position(id).filter(|&number| !self.index.pack_of(number).condemned);
+        let known = self.index.position(id).filter(|&number| !self.index.is_condemned(number));
         let Some(number) = known else { return false };
         self.counted_on.set(number);
         true

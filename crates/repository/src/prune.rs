@@ -14,7 +14,6 @@ use std::sync::atomic::Ordering;
 
 use russet_format::condemned::Condemned;
 use russet_format::id::{ChunkId, FileName};
-use russet_format::index::IndexFile;
 use russet_format::pack::Segment;
 
 use self::plan::{Plan, plan, weigh};
@@ -201,7 +200,7 @@ fn see<'a>(repository: &'a Repository, progress: &dyn Progress) -> Result<(Look,
         let packs = look.files.iter().flat_map(|(_, file)| &file.packs);
         let lost = packs.filter(|pack| !look.has(pack)).map(|pack| pack.name).collect();
         // Packs without an index may be another run's and not durable yet, so nothing is looked for in them.
-        let index = Arc::new(look.index(&IndexFile::default(), HashSet::new()));
+        let index = Arc::new(look.index());
         match Used::mark(repository, index.clone(), lost, progress) {
             Ok(used) => return Ok((look, index, used)),
             Err(error) if looks == MOST_LOOKS || Listing::take(store)?.key() == look.key => return Err(error),

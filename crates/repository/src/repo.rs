@@ -16,7 +16,8 @@ use zeroize::Zeroizing;
 
 use crate::draft::Draft;
 use crate::index::{Index, IndexCache};
-use crate::look::{Listing, LoadedIndex, Look, is_gone};
+use crate::load::{LoadedIndex, load};
+use crate::look::is_gone;
 use crate::names;
 use crate::reader::Reader;
 use crate::segments::Segments;
@@ -208,21 +209,7 @@ impl Repository {
     /// Loads the index and says which of its files are damaged. What they named is read from the packs themselves.
     /// With the cache, files that it was built from are not opened again.
     pub(crate) fn load_index(&self, with_cache: bool) -> Result<LoadedIndex> {
-        let (store, keys) = (&*self.store, &*self.keys);
-        let listing = Listing::take(store)?;
-        // Ids of chunks are what the cache holds, so a key that only ids are made with guards it.
-        let mac_key = keys.writing.chunk_id(russet_format::pack::ChunkKind::Tree, b"russet index cache").0;
-        let cache = self.cache.as_ref().filter(|_| with_cache);
-        if let Some(index) = cache.and_then(|cache| cache.load(&listing.key(), &mac_key)) {
-            return Ok(LoadedIndex { index, broken: Vec::new(), unnamed: 0 });
-        }
-        let look = Look::read(store, keys, listing)?;
-        let key = look.key;
-        let loaded = look.load(store, keys);
-        if let (Some(cache), true) = (&self.cache, loaded.broken.is_empty()) {
-            cache.save(&key, &mac_key, &loaded.index);
-        }
-        Ok(loaded)
+        load(&*self.store, &self.keys, self.cache.as_ref(), !with_cache)
     }
 
     /// The packs on all lists that can be read.

@@ -12,7 +12,8 @@ use russet_format::id::FileName;
 use russet_format::key::Keys;
 use russet_store::{Name, Store};
 
-use crate::look::{Listing, Look, MOST_LOOKS, is_gone};
+use crate::load::load;
+use crate::look::{Listing, MOST_LOOKS, is_gone};
 use crate::names;
 use crate::pipeline::Pipeline;
 use crate::prune::LEAST_GRACE;
@@ -63,7 +64,7 @@ impl Standing {
                     let lists: Vec<_> = lists.into_iter().flatten().collect();
                     let mut condemned = HashMap::new();
                     lists.iter().for_each(|(_, list)| note(&mut condemned, list));
-                    return Ok(Standing { lists, condemned, there: listing.packs().collect() });
+                    return Ok(Standing { lists, condemned, there: listing.packs().map(|(name, _)| name).collect() });
                 }
                 // It was answered meanwhile, and is not in the next listing.
                 Err(error) if is_gone(&error) => {}
@@ -135,8 +136,7 @@ impl Settled {
         if !self.keys.can_read() {
             return Err(RepositoryError::Outrun);
         }
-        let loaded = Look::take(&*self.store, &self.keys)?.load(&*self.store, &self.keys);
-        let index = Arc::new(loaded.index);
+        let index = Arc::new(load(&*self.store, &self.keys, None, true)?.index);
         let reader = Reader::new(self.store.clone(), self.keys.clone(), index.clone());
         let again = Pipeline::start(self.store.clone(), self.keys.clone(), index.clone());
         for id in self.pipeline.needs() {
