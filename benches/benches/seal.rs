@@ -1,4 +1,4 @@
-//! From segments to sealed packs and back: compress and check, seal and check, open, unpack.
+//! From segments to sealed packs and back: compress and check, seal and check, parity, open, unpack, heal.
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -9,6 +9,7 @@ use russet_format::Kind;
 use russet_format::id::RepositoryId;
 use russet_format::key::{Key, Keys, Secrets};
 use russet_format::pack::{Codec, PACK_FRAMES, PACK_TARGET, SEGMENT_TARGET, unpack_segment};
+use russet_format::parity::{Shape, Share, heal};
 use russet_format::seal::{Header, Sealer, digest, end_of_stream};
 
 fn keys() -> Keys {
@@ -52,7 +53,9 @@ fn seal(c: &mut Criterion) {
     let mut stored = vec![0; frames * (frame + tag)];
     let mut scratch = Vec::new();
     let mut pack = |stored: &mut Vec<u8>| {
-        let sealer = Sealer::new(Kind::Pack, &keys, PACK_FRAMES, frames as u32, &digest(std::iter::empty(), &[0; 64])).unwrap();
+        let sealer =
+            Sealer::new(Kind::Pack, &keys, PACK_FRAMES, frames as u32, &digest(std::iter::empty(), &[0; 64]), Share::NONE)
+                .unwrap();
         for (number, (plain, place)) in stream.chunks(frame).zip(stored.chunks_mut(frame + tag)).enumerate() {
             sealer.seal(number as u32, &[plain], place, &mut scratch).unwrap();
         }
@@ -68,5 +71,23 @@ fn seal(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, compress, seal);
+/// What parity costs a backup, and what damage costs whoever reads.
+fn parity(c: &mut Criterion) {
+    let covered = noise(5, PACK_TARGET);
+    let mut group = c.benchmark_group("parity");
+    group.throughput(Throughput::Bytes(covered.len() as u64)).sample_size(20);
+    for percent in [3, 20] {
+        let shape = Shape::of_share(covered.len(), Share::new(percent).unwrap()).unwrap();
+        group
+            .bench_with_input(BenchmarkId::new("make", percent), &shape, |b, shape| b.iter(|| shape.encode(black_box(&covered))));
+    }
+    let shape = Shape::of_share(covered.len(), Share::DEFAULT).unwrap();
+    let file = [&covered[..], &shape.encode(&covered)].concat();
+    let mut damaged = file.clone();
+    damaged[1 << 20..(1 << 20) + 100 * 4096].fill(0);
+    group.bench_function("heal 100 sectors", |b| b.iter(|| heal(black_box(&damaged), &|bytes| bytes == file).unwrap()));
+    group.finish();
+}
+
+criterion_group!(benches, compress, seal, parity);
 criterion_main!(benches);

@@ -17,6 +17,7 @@ use russet_format::index::{IndexFile, IndexedPack};
 use russet_format::key::{Key, Secrets};
 use russet_format::key_file::KeyFile;
 use russet_format::pack::{ChunkKind, Codec, Directory, Segment};
+use russet_format::parity::{Shape, Share};
 use russet_format::recovery::RecoveryKey;
 use russet_format::slot::{Kdf, Slot, SlotKind};
 use russet_format::snapshot::{Problem, ProblemKind, Severity, Snapshot, Source};
@@ -50,7 +51,7 @@ fn seed(target: &str, name: &str, bytes: &[u8]) -> Outcome {
 fn repository() -> Outcome {
     let keys = &*KEYS;
     let repository = keys.repository;
-    seed("config", "config", &Config { id: repository, created: 1_700_000_000 }.encode())?;
+    seed("config", "config", &Config { id: repository, created: 1_700_000_000, parity: Share::DEFAULT }.encode())?;
     let secrets = Secrets::full(Key::new([1; 32]), Key::new([2; 32]));
     let quick = Kdf::Argon2id { memory_kib: 19 * 1024, passes: 1, lanes: 1 };
     for (name, secrets, kdf) in
@@ -63,6 +64,11 @@ fn repository() -> Outcome {
         seed("sealed_file", kind.word(), &seal::seal_file(kind, keys, b"a payload")?)?;
     }
     seed("sealed_file", "tail", &seal::encode_tail(b"a tail that says the same, the same, the same")?)?;
+    let covered = b"nothing but itself ".repeat(700);
+    let shape = Shape::of_share(covered.len(), Share::DEFAULT).ok_or("it is long enough")?;
+    seed("parity", "file", &[&covered[..], &shape.encode(&covered)].concat())?;
+    let lengths = [(shape.covered() as u64).to_le_bytes(), (shape.parity_len() as u64).to_le_bytes()].concat();
+    seed("parity", "lengths", &lengths)?;
     seed("key_file", "whole", KeyFile::random(repository)?.text().as_bytes())?;
     let recovery = RecoveryKey::random()?.text();
     seed("recovery_key", "key", recovery.as_bytes())?;

@@ -13,6 +13,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("key_slot", repository::key_slot),
     ("sealed_file", repository::sealed_file),
     ("pack_directory", repository::pack_directory),
+    ("parity", repository::parity),
     ("index_file", repository::index_file),
     ("tree_nodes", repository::tree_nodes),
     ("snapshot", repository::snapshot),

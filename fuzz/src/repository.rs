@@ -12,6 +12,7 @@ use russet_format::index::IndexFile;
 use russet_format::key::{Key, Keys, Secrets};
 use russet_format::key_file::KeyFile;
 use russet_format::pack::{Codec, Directory, unpack_segment};
+use russet_format::parity::{self, Shape, Share};
 use russet_format::read::Reader;
 use russet_format::recovery::RecoveryKey;
 use russet_format::seal::{self, Header};
@@ -31,11 +32,13 @@ pub static KEYS: LazyLock<Keys> =
 pub fn config(data: &[u8]) {
     let check = |bytes: &[u8]| {
         if let Ok(config) = Config::decode(bytes) {
-            assert_eq!(config.encode(), bytes);
+            // One of 64 bytes says nothing of parity, and is written with it.
+            assert!(config.encode() == bytes || bytes.len() == 64);
+            assert_eq!(Config::decode(&config.encode()), Ok(config));
         }
     };
     check(data);
-    if let Some(body) = data.get(..32) {
+    for body in [data.get(..32), data.get(..33)].into_iter().flatten() {
         check(&[body, blake3::hash(body).as_bytes()].concat());
     }
 }
@@ -78,6 +81,29 @@ pub fn sealed_file(data: &[u8]) {
         let at = usize::from(u16::from_be_bytes([high, low])) % file.len();
         file[at] ^= 1 << (pick >> 5);
         assert!(seal::open_file(kind, keys, &file).is_err(), "a flip at {at} went unnoticed");
+    }
+}
+
+/// The parity of a pack: some file with whatever it says, two lengths, and a file with parity of which a byte is changed.
+pub fn parity(data: &[u8]) {
+    assert!(parity::heal(data, &|_| false).is_none());
+    if let Some((lengths, _)) = data.split_first_chunk::<16>() {
+        let mut reader = Reader::new("lengths", lengths);
+        let (covered, len) = (reader.u64().unwrap(), reader.u64().unwrap());
+        if let Ok(shape) = Shape::of_len(covered, len) {
+            assert_eq!((shape.covered() as u64, shape.parity_len() as u64), (covered, len));
+            assert!(len < covered / 2 + (64 << 10), "{len} bytes for {covered}");
+        }
+    }
+    if let Some((&[pick, high, low], covered)) = data.split_first_chunk::<3>()
+        && let Some(shape) = Shape::of_share(covered.len(), Share::new(1 + pick % 20).unwrap())
+    {
+        let file = [covered, &shape.encode(covered)].concat();
+        let mut damaged = file.clone();
+        let at = usize::from(u16::from_be_bytes([high, low])) % file.len();
+        damaged[at] ^= 1 << (pick >> 5);
+        let healed = parity::heal(&damaged, &|bytes| bytes == file).unwrap();
+        assert_eq!((healed.bytes == file, healed.damaged), (true, 1), "byte {at}");
     }
 }
 

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use russet_repository::format::parity::Share;
 use russet_repository::{Repository, Silent, check, walk};
 use russet_specimen::Specimen;
 use russet_store::{FaultyStore, MemoryStore, Name, Store};
@@ -53,7 +54,7 @@ fn what_a_killed_backup_had_stored_is_not_stored_again() {
     // Everything but the snapshot itself and its mirror.
     let disk = MemoryStore::default();
     create(disk.clone());
-    let dying = FaultyStore::dying_after(5, disk.clone());
+    let dying = FaultyStore::dying_after(8, disk.clone());
     back_up(&Repository::open(Arc::new(dying), PASSWORD, None).unwrap(), &folder, "specimen", 1).unwrap_err();
     assert!(disk.names().iter().any(|n| n.as_str().starts_with("index/")), "{:?}", disk.names());
     let again = back_up(&open(disk), &folder, "specimen", 2).unwrap();
@@ -195,7 +196,9 @@ fn cut_swapped_duplicated_and_foreign_files_are_sentences_and_never_wrong_data()
 fn damage_is_named_by_app_and_file_and_the_rest_still_comes_out() {
     let (_scratch, folder) = specimen(1);
     let store = MemoryStore::default();
-    let repository = create(store.clone());
+    let mut repository = create(store.clone());
+    // With parity the damage would heal.
+    repository.set_parity(Share::NONE).unwrap();
     let saved = back_up(&repository, &folder, "specimen", 1).unwrap();
     let pack =
         store.names().into_iter().filter(|n| n.as_str().starts_with("packs/")).max_by_key(|n| store.len(n).unwrap()).unwrap();

@@ -22,6 +22,7 @@ mod manpages;
 #[cfg(unix)]
 mod mount;
 mod pair;
+mod parity;
 mod pin;
 mod prune;
 mod repair;
@@ -61,6 +62,7 @@ pub(crate) enum Command {
     Pin(pin::Args),
     Unpin(pin::UnpinArgs),
     Repair(repair::Args),
+    Parity(parity::Args),
     Copy(copy::Args),
     Key(key::Args),
     Status(status::Args),
@@ -105,6 +107,7 @@ impl Command {
             Command::Pin(args) => pin::pin(&args, session),
             Command::Unpin(args) => pin::unpin(&args, session),
             Command::Repair(args) => repair::run(&args, session),
+            Command::Parity(args) => parity::run(&args, session),
             Command::Copy(args) => copy::run(&args, session),
             Command::Key(args) => key::run(args, session),
             Command::Status(args) => status::run(&args, session),

@@ -32,7 +32,7 @@ const GROUPS: &[(&str, &[(&str, &str)])] = &[
             ("status", "how old each last good backup is, and what failed"),
             ("verify", "everything that is kept would come back"),
             ("drill", "rehearse a restore of a random part"),
-            ("repair", "mend what damage left"),
+            ("repair, parity", "mend what damage left; how much heals by itself"),
         ],
     ),
     (

@@ -8,6 +8,7 @@ use russet_agent::config::Config;
 use russet_backup::Request;
 use russet_repository::format::FormatError;
 use russet_repository::format::key_file::KeyFile;
+use russet_repository::format::parity::Share;
 use russet_repository::format::recovery::{Mistyped, RecoveryKey, WORDS};
 use russet_repository::format::slot::{Rights, SlotKind};
 use russet_repository::{KdfChoice, Phase, Progress, Repository, RepositoryError};
@@ -363,7 +364,10 @@ impl Session {
         })?);
         meter.phase(Phase::DerivingKey, 0, 0);
         let (kdf, now) = (first.kdf.into(), Session::unix_now());
-        let repository = Repository::create(store, password.as_bytes(), kdf, now, places::cache().as_deref())?;
+        let mut repository = Repository::create(store, password.as_bytes(), kdf, now, places::cache().as_deref())?;
+        if let Some(share) = first.parity {
+            repository.set_parity(share)?;
+        }
         let recovery = match wants_recovery {
             true => Some(repository.add_recovery_key(kdf, now)?.1),
             false => None,
@@ -448,9 +452,18 @@ pub(crate) struct FirstUse {
     /// First use: makes a recovery key too, and prints it once
     #[arg(long, help_heading = "When the repository is made")]
     recovery_key: bool,
+    /// First use: how much parity packs get, in percent, 0 to 20 [default: 3]; `russet parity` changes it
+    #[arg(long, value_name = "PERCENT", value_parser = share, help_heading = "When the repository is made")]
+    parity: Option<Share>,
     /// Takes a password that is easy to guess
     #[arg(long, help_heading = "When the repository is made")]
     pub(crate) weak_password_ok: bool,
+}
+
+/// Reads a share of parity.
+pub(crate) fn share(text: &str) -> std::result::Result<Share, String> {
+    let number = text.trim_end_matches('%').parse().ok();
+    number.and_then(|number| Share::new(number).ok()).ok_or_else(|| "a share of parity is a whole number from 0 to 20".to_owned())
 }
 
 /// What is wrong with a recovery key that does not open anything, if it was meant as one. Its words are not said again.

@@ -110,7 +110,7 @@ fn damage_is_told_by_the_apps_and_files_that_it_touches() {
     place.done(&["backup", "--from", written.folder.to_str().unwrap()]);
     let (name, bytes) = packs.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
     let mut rotten = bytes.clone();
-    rotten[4000] ^= 1;
+    rotten.iter_mut().step_by(4000).for_each(|byte| *byte ^= 1);
     std::fs::write(place.path("repo/packs").join(name), rotten).unwrap();
 
     let verify = place.run(&["verify", "--read-data", "--json"]);

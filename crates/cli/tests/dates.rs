@@ -100,7 +100,7 @@ fn one_file_comes_out_of_a_phones_date_as_it_is_and_a_drill_proves_the_rest() {
 
     for (name, bytes) in files_in(&place.path("repo/packs")) {
         let mut rotten = bytes.clone();
-        rotten[bytes.len() / 3] ^= 1;
+        rotten.iter_mut().step_by(4000).for_each(|byte| *byte ^= 1);
         fs::write(place.path("repo/packs").join(name), rotten).unwrap();
     }
     let damaged = place.run(&["drill", "--time", "1h", "--json"]);

@@ -78,10 +78,27 @@ fn damage_is_found_named_and_told_by_the_exit_code() {
 
     let packs = files_in(&place.path("repo/packs"));
     let (largest, bytes) = packs.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    let path = place.path("repo/packs").join(largest);
     let mut rotten = bytes.clone();
     rotten[bytes.len() / 2] ^= 1;
-    fs::write(place.path("repo/packs").join(largest), rotten).unwrap();
+    fs::write(&path, &rotten).unwrap();
+    let held = place.run(&["verify", "--read-data"]);
+    assert_eq!(held.code, 8, "{held:?}");
+    for word in ["held", "picture.jpg", "1 of its", "parity", "--repair"] {
+        assert!(held.stdout.contains(word), "{word} is not in {held:?}");
+    }
+    assert_eq!(place.json(&["extract", "latest", "--to", "healed"])["failed"], json!([]), "it heals while it is read");
+    let repaired = place.done(&["verify", "--repair"]);
+    assert!(repaired.stdout.contains("healed") && repaired.stdout.contains("picture.jpg"), "{repaired:?}");
+    assert_eq!(&fs::read(&path).unwrap(), bytes);
+    fs::write(&path, &rotten).unwrap();
+    let healed = place.json(&["verify", "--without-password", "--repair"]);
+    assert_eq!((&healed["sound"], &healed["healed"][0]["damaged_sectors"]), (&json!(true), &json!(1)), "{healed}");
+    assert_eq!(&fs::read(&path).unwrap(), bytes);
 
+    // More than the parity makes again.
+    rotten.iter_mut().step_by(4000).for_each(|byte| *byte ^= 1);
+    fs::write(&path, rotten).unwrap();
     let read = place.run(&["verify", "--read-data"]);
     assert_eq!(read.code, 8, "{read:?}");
     for word in ["damaged", "touched", "picture.jpg", "what to do:", largest.file_name().unwrap().to_str().unwrap()] {

@@ -17,6 +17,7 @@ pub mod slot;
 
 mod frame;
 pub mod padme;
+pub mod parity;
 pub mod seal;
 
 pub mod condemned;

@@ -11,6 +11,7 @@ use crate::frame::FrameCipher;
 use crate::id::RepositoryId;
 use crate::key::{Generation, Key, Keys, random};
 use crate::padme::padme;
+use crate::parity::{Shape, Share};
 use crate::read::Reader;
 use crate::write::Writer;
 use crate::{FormatError, Kind, Result};
@@ -64,7 +65,17 @@ impl Header {
 
     /// How long the whole stored file must be.
     pub fn stored_len(&self) -> u64 {
-        (self.len() as u64).saturating_add(u64::from(self.frames) * (self.frame_len() + TAG) as u64).saturating_add(self.parity)
+        self.frames_end().saturating_add(self.parity)
+    }
+
+    /// Where the frames end, which is where the parity begins.
+    pub fn frames_end(&self) -> u64 {
+        self.len() as u64 + u64::from(self.frames) * (self.frame_len() + TAG) as u64
+    }
+
+    /// The parity after the frames; none if there is none, or if it has a length that no parity has.
+    pub fn parity(&self) -> Option<Shape> {
+        Shape::of_len(self.frames_end(), self.parity).ok()
     }
 
     /// Bytes before the first frame.
@@ -200,8 +211,8 @@ impl std::fmt::Debug for Sealer {
 
 impl Sealer {
     /// Draws a data key for a stream of so many frames and seals it to whoever may read files of this kind. `digest` is a hash that no other
-    /// stream has: [`digest`].
-    pub fn new(kind: Kind, keys: &Keys, frame_log2: u8, frames: u32, digest: &blake3::Hash) -> Result<Sealer> {
+    /// stream has: [`digest`]. What comes after the frames is the parity of everything before, as the header says.
+    pub fn new(kind: Kind, keys: &Keys, frame_log2: u8, frames: u32, digest: &blake3::Hash, share: Share) -> Result<Sealer> {
         let (number, generation) = keys.newest();
         let envelope = match (kind, &generation.reading) {
             (Kind::Index | Kind::Condemned, _) => 3,
@@ -210,7 +221,10 @@ impl Sealer {
         };
         let mut w = Writer::new();
         w.bytes(&kind.magic()).bytes(&keys.repository.0);
-        w.u8(envelope).u8(frame_log2).u16(number).u32(frames).u64(0);
+        let envelope_len = if envelope == 2 { HYBRID } else { WRAPPED };
+        let covered = HEADER + envelope_len + frames as usize * ((1 << frame_log2) + TAG);
+        let parity = Shape::of_share(covered, share).map_or(0, |shape| shape.parity_len() as u64);
+        w.u8(envelope).u8(frame_log2).u16(number).u32(frames).u64(parity);
         let fixed: [u8; HEADER] = w.finish().try_into().expect("the fields add up to HEADER bytes");
 
         let seed = Key::random()?;
@@ -235,7 +249,7 @@ impl Sealer {
         sealed.extend_from_slice(&wrapped);
         sealed.extend_from_slice(&tag);
 
-        let header = Header { fixed, envelope: sealed, frame_log2, generation: number, frames, parity: 0 };
+        let header = Header { fixed, envelope: sealed, frame_log2, generation: number, frames, parity };
         let cipher = header.frame_cipher(data_key.expose());
         Ok(Sealer { header, cipher })
     }
@@ -350,7 +364,7 @@ pub fn seal_file(kind: Kind, keys: &Keys, payload: &[u8]) -> Result<Vec<u8>> {
     let tail = Zeroizing::new(encode_tail(payload)?);
     let stream = Zeroizing::new(end_of_stream(0, &tail, SMALL_FRAMES));
     let frames = (stream.len() >> SMALL_FRAMES) as u32;
-    let sealer = Sealer::new(kind, keys, SMALL_FRAMES, frames, &digest(std::iter::empty(), &tail))?;
+    let sealer = Sealer::new(kind, keys, SMALL_FRAMES, frames, &digest(std::iter::empty(), &tail), Share::NONE)?;
     let mut file = sealer.header_bytes();
     let mut scratch = Vec::new();
     for (number, plain) in (0..).zip(stream.chunks_exact(1 << SMALL_FRAMES)) {

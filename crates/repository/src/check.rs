@@ -12,12 +12,14 @@ use rayon::prelude::*;
 use russet_format::config::Config;
 use russet_format::id::{ChunkId, FileName};
 use russet_format::pack::ChunkKind;
+use russet_format::parity::Shape;
 use russet_format::seal::TAG;
 use russet_format::tree::{Content, DEEPEST_DIRECTORY, Entry, NodeKind};
 use russet_store::{Name, Store, StoreError};
 
 use self::pack::PackChecker;
 use crate::cores::share_out;
+use crate::heal;
 use crate::index::Index;
 use crate::names;
 use crate::progress::{Phase, Progress};
@@ -43,6 +45,8 @@ pub struct Report {
     pub damaged: Vec<DamagedFile>,
     /// Files of snapshots that the damage reaches.
     pub touched: Vec<Touched>,
+    /// Files of snapshots that lie where a pack is damaged, and that its parity gives back whole.
+    pub held: Vec<Touched>,
     /// Snapshots looked at.
     pub snapshots: u64,
     /// Files looked at, each once, though many snapshots share it.
@@ -55,6 +59,9 @@ pub struct Report {
     pub bytes_read: u64,
     /// Chunks that were read and begin as an SQLite file does.
     pub database_heads: HashSet<ChunkId>,
+    /// Copies of index files, vault files and condemned lists that are missing while the other one is there: of a run that was killed, of an
+    /// earlier russet, or lost.
+    pub missing: Vec<DamagedFile>,
     /// Snapshots of which only the second copy is there: of a run that goes on, or that was killed.
     pub unfinished: u64,
     /// Packs that no index names: of a run that goes on, or that was killed. They harm nothing.
@@ -140,6 +147,21 @@ const MISSING: &str = "it is missing";
 #[derive(Default)]
 pub(crate) struct Bad {
     pub(crate) chunks: HashMap<ChunkId, String>,
+    /// Those that parity gives back.
+    pub(crate) held: HashMap<ChunkId, String>,
+}
+
+/// Folders whose files are there as long as one of their copies is.
+const LIVE_BY_EITHER: [&str; 3] = [names::INDEX, names::VAULT, names::CONDEMNED];
+
+/// Which of two copies is damaged, if one is and the other serves. Where both are, whoever opens them says so.
+fn damaged_copy(store: &dyn Store, first: &Name, second: &Name) -> Option<DamagedFile> {
+    let (name, error) = match (read_hashed(store, first), read_hashed(store, second)) {
+        (Err(error), Ok(_)) => (first, error),
+        (Ok(_), Err(error)) => (second, error),
+        (Ok(_), Ok(_)) | (Err(_), Err(_)) => return None,
+    };
+    Some(DamagedFile { file: name.to_string(), why: error.to_string(), healed: true })
 }
 
 fn check_mirrors(store: &dyn Store, report: &mut Report) -> Result<()> {
@@ -168,7 +190,17 @@ fn check_mirrors(store: &dyn Store, report: &mut Report) -> Result<()> {
             let name = names::file(folder, *hash);
             let mirror = names::mirror(&name);
             let outcome = match (firsts.contains(hash), seconds.contains(hash)) {
+                (true, true) if LIVE_BY_EITHER.contains(&folder) => {
+                    report.damaged.extend(damaged_copy(store, &name, &mirror));
+                    Ok(())
+                }
                 (true, true) => read_hashed(store, &mirror).map(drop).map_err(|error| error.to_string()),
+                (is_first, _) if LIVE_BY_EITHER.contains(&folder) => {
+                    let (lacking, other) = if is_first { (&mirror, &name) } else { (&name, &mirror) };
+                    let why = format!("only {other} is there");
+                    report.missing.push(DamagedFile { file: lacking.to_string(), why, healed: true });
+                    Ok(())
+                }
                 (true, false) => Err("the second copy is missing".to_owned()),
                 // A snapshot that was not finished, or is being removed, or whose first copy someone lost: nobody can tell.
                 _ if folder == names::SNAPSHOTS => {
@@ -201,10 +233,16 @@ fn check_pack_files(store: &dyn Store, index: &Index, report: &mut Report, bad: 
     for number in 0..index.packs() {
         let pack = index.pack(number);
         let step = (1u64 << russet_format::pack::PACK_FRAMES) + TAG as u64;
-        let wanted = u64::from(pack.header_len) + u64::from(pack.frames) * step;
+        let covered = u64::from(pack.header_len) + u64::from(pack.frames) * step;
         let why = match listed.get(&pack.name) {
             None => MISSING.to_owned(),
-            Some(&len) if len != wanted => format!("it has {len} bytes and should have {wanted}"),
+            Some(&len) if len < covered => format!("it has {len} bytes and should have {covered}"),
+            Some(&len) if len > covered && Shape::of_len(covered, len - covered).is_err() => {
+                // Its chunks are all there.
+                let why = "its parity is cut short, or something was added to it".to_owned();
+                report.damaged.push(DamagedFile { file: names::file(names::PACKS, pack.name).to_string(), why, healed: true });
+                continue;
+            }
             Some(_) => continue,
         };
         let file = names::file(names::PACKS, pack.name).to_string();
@@ -232,7 +270,7 @@ fn read_packs(
     progress.phase(Phase::CheckingPacks, numbers.len() as u64, bytes);
     let mut places = vec![0u64; index.packs()];
     index.entries().for_each(|(_, pack)| places[pack as usize] += 1);
-    let findings = Mutex::new((Vec::new(), HashMap::new()));
+    let findings = Mutex::new((Vec::new(), HashMap::new(), HashMap::new()));
     let (read, heads) = (AtomicU64::new(0), Mutex::new(HashSet::new()));
     share_out(numbers.len(), PackChecker::default, |checker, turn| -> Result<()> {
         let number = numbers[turn];
@@ -252,12 +290,22 @@ fn read_packs(
             Err(RepositoryError::Store(StoreError::NotFound { .. })) => return Ok(()),
             Err(error) => (error.to_string(), index.entries().filter(|(_, p)| *p as usize == number).map(|(id, _)| id).collect()),
         };
+        // What could be read of it without its parity tells which files lie where it is damaged.
+        let (mut healed, mut why) = (false, why);
+        if let Some(pack) = heal::heal_pack(&**repository.store(), index.pack(number).name) {
+            let found = checker.examine(repository, &name, index, number as u32, places[number], pack.bytes);
+            if found.is_ok_and(|found| found.why.is_none()) {
+                (healed, why) = (true, format!("{} of its {} sectors are damaged", pack.damaged, pack.sectors));
+            }
+        }
         let mut findings = findings.lock().unwrap_or_else(|e| e.into_inner());
-        findings.1.extend(chunks.into_iter().map(|id| (id, format!("{name}: {why}"))));
-        findings.0.push(DamagedFile { file: name.to_string(), why, healed: false });
+        let (damaged, lost, held) = &mut *findings;
+        let hit = if healed { held } else { lost };
+        hit.extend(chunks.into_iter().map(|id| (id, format!("{name}: {why}"))));
+        damaged.push(DamagedFile { file: name.to_string(), why, healed });
         Ok(())
     })?;
-    let (damaged, chunks) = findings.into_inner().unwrap_or_else(|e| e.into_inner());
+    let (damaged, lost, held) = findings.into_inner().unwrap_or_else(|e| e.into_inner());
     for file in damaged {
         if !report.damaged.iter().any(|known| known.file == file.file) {
             report.damaged.push(file);
@@ -267,7 +315,8 @@ fn read_packs(
     report.packs_read = numbers.len() as u64;
     report.bytes_read = read.into_inner();
     report.database_heads = heads.into_inner().unwrap_or_else(|e| e.into_inner());
-    bad.chunks.extend(chunks);
+    bad.chunks.extend(lost);
+    bad.held.extend(held);
     Ok(())
 }
 
@@ -293,7 +342,7 @@ struct Walker<'a> {
 }
 
 impl Walker<'_> {
-    /// Whether the directory and all below it are whole.
+    /// Whether the directory and all below it are whole, and lie nowhere where a pack is damaged.
     fn directory(&mut self, snapshot: FileName, content: &Content, path: &mut Vec<u8>, depth: usize) -> bool {
         // A directory of one chunk list is named by its entries; if each was found whole, so is all below them.
         if !content.entries.is_empty() && content.entries.iter().all(|entry| self.clean.contains(&entry.id)) {
@@ -306,7 +355,7 @@ impl Walker<'_> {
         if depth > DEEPEST_DIRECTORY {
             return touch(self.report, path, "too many directories deep".into());
         }
-        let mut why = self.missing(content, true);
+        let (mut why, held) = self.hits(content, true);
         let nodes = self.reader.remaining_nodes(content, &mut |error| {
             why.get_or_insert_with(|| error.to_string());
             Ok(())
@@ -315,6 +364,10 @@ impl Walker<'_> {
             Some(why) => touch(self.report, path, why),
             None => true,
         };
+        if let (true, Some(why)) = (whole, held) {
+            self.report.held.push(Touched { snapshot, path: path.clone(), why });
+            whole = false;
+        }
         for node in nodes.unwrap_or_default() {
             let before = path.len();
             if before > 0 {
@@ -324,8 +377,10 @@ impl Walker<'_> {
             match &node.kind {
                 NodeKind::File(content) => {
                     self.report.files += 1;
-                    if let Some(why) = self.missing(content, false) {
-                        self.report.touched.push(Touched { snapshot, path: path.clone(), why });
+                    let (lost, held) = self.hits(content, false);
+                    let files = if lost.is_some() { &mut self.report.touched } else { &mut self.report.held };
+                    if let Some(why) = lost.or(held) {
+                        files.push(Touched { snapshot, path: path.clone(), why });
                         whole = false;
                     }
                 }
@@ -340,12 +395,13 @@ impl Walker<'_> {
         whole
     }
 
-    /// Why a content cannot be given back, if it cannot.
-    fn missing(&self, content: &Content, directory: bool) -> Option<String> {
-        let mut why = None;
+    /// Why a content cannot be given back, if it cannot; and why it can be only with the help of parity, if that is so.
+    fn hits(&self, content: &Content, directory: bool) -> (Option<String>, Option<String>) {
+        let (mut why, mut held) = (None, None);
         let index = self.reader.index();
         let outcome = self.reader.chunk_ids(content, directory, &mut |kind, entry| {
             let Entry { id, len, .. } = entry;
+            held = held.take().or_else(|| self.bad.held.get(&id).cloned());
             why = match (why.take(), self.bad.chunks.get(&id), index.find(&id)) {
                 (Some(why), ..) => Some(why),
                 (None, Some(reason), _) => Some(reason.clone()),
@@ -356,7 +412,7 @@ impl Walker<'_> {
                 (None, None, Some(_)) => None,
             };
         });
-        why.or_else(|| outcome.err().map(|error| error.to_string()))
+        (why.or_else(|| outcome.err().map(|error| error.to_string())), held)
     }
 }
 
@@ -367,8 +423,10 @@ pub struct Rot {
     pub files: u64,
     /// Bytes read.
     pub bytes: u64,
-    /// Files that are not what their name says.
+    /// Files that are not what their name says. One is `healed` if its other copy serves.
     pub damaged: Vec<DamagedFile>,
+    /// Copies that are missing while the other one is there: of a run that was killed, or lost.
+    pub missing: Vec<DamagedFile>,
 }
 
 /// Reads every file of a store and compares it with its name. Needs no key, so whoever keeps the store can run it.
@@ -400,13 +458,10 @@ pub fn rot(store: &dyn Store, progress: &dyn Progress) -> Result<Rot> {
             let outcome = whole(name);
             progress.advance(1, *len);
             let why = outcome.err()?;
-            let other = match name.as_str().strip_prefix("mirror/") {
-                Some(original) => Name::new(original).ok(),
-                None => Some(names::mirror(name)),
-            };
-            let healed = other.is_some_and(|other| whole(&other).is_ok());
+            let healed = names::other_copy(name).is_some_and(|other| whole(&other).is_ok());
             Some(DamagedFile { file: name.to_string(), why, healed })
         })
         .collect();
-    Ok(Rot { files: ours.len() as u64, bytes: ours.iter().map(|(_, len)| len).sum(), damaged })
+    let missing = heal::missing_copies(store)?;
+    Ok(Rot { files: ours.len() as u64, bytes: ours.iter().map(|(_, len)| len).sum(), damaged, missing })
 }

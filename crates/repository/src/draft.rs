@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use russet_format::id::{ChunkId, FileName};
 use russet_format::key::Keys;
 use russet_format::pack::ChunkKind;
+use russet_format::parity::Share;
 use russet_format::snapshot::{Problem, Severity, Snapshot, Source};
 use russet_format::tree::{Content, Entry, Node, check_name, cuts_nodes};
 use russet_format::write::Writer;
@@ -74,10 +75,16 @@ impl std::fmt::Debug for Draft {
 }
 
 impl Draft {
-    pub(crate) fn start(store: Arc<dyn Store>, keys: Arc<Keys>, reader: Arc<Reader>, shadow: Option<Arc<Shadow>>) -> Draft {
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        keys: Arc<Keys>,
+        share: Share,
+        reader: Arc<Reader>,
+        shadow: Option<Arc<Shadow>>,
+    ) -> Draft {
         let shadow = shadow.and_then(|shadow| shadow.pipeline().ok().map(|beside| (shadow, beside)));
         let beside = shadow.as_ref().map(|(_, beside)| beside.clone());
-        let pipeline = Pipeline::beside(store.clone(), keys.clone(), reader.index().clone(), beside);
+        let pipeline = Pipeline::beside(store.clone(), keys.clone(), share, reader.index().clone(), beside);
         Draft { store, keys, reader, pipeline, shadow }
     }
 

@@ -43,6 +43,7 @@ pub use settle::Settled;
 
 pub mod check;
 pub mod copy;
+pub mod heal;
 pub mod prune;
 pub mod repair;
 pub mod retention;

@@ -172,10 +172,11 @@ mod tests {
     use russet_format::index::IndexedPack;
     use russet_format::key::{Key, Secrets};
     use russet_format::pack::{ChunkKind, Codec, Segment};
+    use russet_format::parity::Share;
     use russet_store::{MemoryStore, Name};
 
     use crate::packer::{Buffers, PackBuilder, Packed};
-    use crate::repo::put_hashed;
+    use crate::repo::{put_hashed, remove_kept};
 
     /// A store to which things happen.
     struct Scene {
@@ -199,7 +200,7 @@ mod tests {
                 let segment = Segment { stored_len: 12, raw_len: 12, codec: Codec::Stored, chunks };
                 builder.add(Packed { segment, stored: vec![seed; 12] });
             }
-            let sealed = builder.finish().remove(0).seal(&self.keys, &self.buffers).unwrap();
+            let sealed = builder.finish().remove(0).seal(&self.keys, Share::NONE, &self.buffers).unwrap();
             let pack = sealed.put(&self.store, &self.buffers).unwrap();
             self.packs.push(pack.clone());
             pack
@@ -219,7 +220,7 @@ mod tests {
 
         fn remove(&self, folder: &str, which: u8) {
             if let Some(name) = self.pick(folder, which) {
-                self.store.remove(&name).unwrap();
+                remove_kept(&self.store, &name).unwrap();
             }
         }
 

@@ -16,7 +16,7 @@ use russet_store::{Name, Store, StoreError};
 use crate::index::Index;
 use crate::names;
 use crate::packer::open_directory;
-use crate::repo::{DamagedFile, bounded, damaged, read_hashed};
+use crate::repo::{DamagedFile, bounded, damaged, listed, read_kept};
 use crate::{RepositoryError, Result};
 
 /// So often a look starts again before it takes things as they are.
@@ -46,21 +46,14 @@ pub(crate) struct Look {
     pub(crate) key: [u8; 32],
 }
 
-/// Names of a folder's files, in order.
-fn sorted(store: &dyn Store, folder: &str) -> Result<Vec<Name>> {
-    let mut names: Vec<Name> = store.list(folder)?.into_iter().map(|(name, _)| name).collect();
-    names.sort();
-    Ok(names)
-}
-
 impl Listing {
     /// Lists the folders. Packs come after the lists that condemn them: a list goes only when its packs are gone.
     pub(crate) fn take(store: &dyn Store) -> Result<Listing> {
-        let (mut index, mut condemned) = (sorted(store, names::INDEX)?, sorted(store, names::CONDEMNED)?);
+        let (mut index, mut condemned) = (listed(store, names::INDEX)?, listed(store, names::CONDEMNED)?);
         for looks in 1.. {
             let mut packs = store.list(names::PACKS)?;
             packs.sort();
-            let again = (sorted(store, names::INDEX)?, sorted(store, names::CONDEMNED)?);
+            let again = (listed(store, names::INDEX)?, listed(store, names::CONDEMNED)?);
             if (&index, &condemned) == (&again.0, &again.1) || looks == MOST_LOOKS {
                 return Ok(Listing { index, condemned, packs });
             }
@@ -165,7 +158,7 @@ pub(crate) fn read_each<'a, T>(
     mut each: impl FnMut(FileName, T),
 ) -> Result<()> {
     for name in listed {
-        match read_hashed(store, name).and_then(|bytes| open(&bytes).map_err(|e| damaged(name, e))) {
+        match read_kept(store, name).and_then(|bytes| open(&bytes).map_err(|e| damaged(name, e))) {
             Ok(file) => {
                 if let Some(hash) = names::hash_of(name) {
                     each(hash, file);

@@ -10,7 +10,7 @@ pub(crate) const SNAPSHOTS: &str = "snapshots";
 pub(crate) const VAULT: &str = "vault";
 pub(crate) const CONDEMNED: &str = "condemned";
 /// Folders whose files have a second copy.
-pub(crate) const MIRRORED: [&str; 2] = [KEYS, SNAPSHOTS];
+pub(crate) const MIRRORED: [&str; 5] = [KEYS, SNAPSHOTS, INDEX, VAULT, CONDEMNED];
 
 fn name(text: String) -> Name {
     Name::new(text).expect("folders and hex digits are always a valid name")
@@ -29,6 +29,14 @@ pub(crate) fn file(folder: &str, file: FileName) -> Name {
 
 pub(crate) fn mirror(of: &Name) -> Name {
     name(format!("mirror/{of}"))
+}
+
+/// Where the other copy of a file lies, if it is one that is kept twice.
+pub(crate) fn other_copy(name: &Name) -> Option<Name> {
+    let first = name.as_str().strip_prefix("mirror/").unwrap_or(name.as_str());
+    let folder = first.split_once('/').map_or(first, |(folder, _)| folder);
+    let is_twice = first == "config" || MIRRORED.contains(&folder);
+    is_twice.then(|| if first == name.as_str() { mirror(name) } else { self::name(first.to_owned()) })
 }
 
 /// The hash that a store name claims, if it is the name of one of our hashed files.

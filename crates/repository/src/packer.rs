@@ -10,11 +10,13 @@ use russet_format::id::FileName;
 use russet_format::index::{IndexFile, IndexedPack};
 use russet_format::key::Keys;
 use russet_format::pack::{ChunkKind, Codec, Directory, LONGEST_CHUNK, PACK_FRAMES, PACK_TARGET, Segment};
+use russet_format::parity::{COLUMNS, Share};
 use russet_format::seal::{Sealer, TAG, digest, end_of_stream, frames_for};
 use russet_format::{Kind, seal};
 use russet_store::Store;
 
 use crate::names;
+use crate::repo::put_hashed;
 use crate::{RepositoryError, Result};
 
 /// So many segments wait, to choose from.
@@ -170,8 +172,8 @@ impl FullPack {
         self.directory.segments.iter().map(|segment| segment.chunks.len() as u64).sum()
     }
 
-    /// Seals the pack on all cores. What comes out was opened again and compared.
-    pub(crate) fn seal(self, keys: &Keys, buffers: &Buffers) -> Result<SealedPack> {
+    /// Seals the pack on all cores, and adds its parity. What comes out was opened again and compared.
+    pub(crate) fn seal(self, keys: &Keys, share: Share, buffers: &Buffers) -> Result<SealedPack> {
         let FullPack { segments, directory } = self;
         let tail = directory.to_tail()?;
         let end = end_of_stream(segments.iter().map(Vec::len).sum(), &tail, PACK_FRAMES);
@@ -179,14 +181,15 @@ impl FullPack {
         let digest = digest(compressed.map(|(stored, _)| &stored[..]), &tail);
         let stream = Stream::new(segments.iter().map(|segment| &segment[..]).chain([&end[..]]).collect());
         let frames = stream.len() >> PACK_FRAMES;
-        let sealer = Sealer::new(Kind::Pack, keys, PACK_FRAMES, frames as u32, &digest)?;
+        let sealer = Sealer::new(Kind::Pack, keys, PACK_FRAMES, frames as u32, &digest, share)?;
         let header = sealer.header_bytes();
         let step = (1 << PACK_FRAMES) + TAG;
         let mut bytes = buffers.take();
         // What an earlier pack left in it is overwritten to the last byte.
-        bytes.resize(header.len() + frames * step, 0);
-        bytes[..header.len()].copy_from_slice(&header);
-        bytes[header.len()..].par_chunks_mut(step).enumerate().with_min_len(32).try_for_each_init(
+        bytes.resize(sealer.header().stored_len() as usize, 0);
+        let (covered, parity) = bytes.split_at_mut(header.len() + frames * step);
+        covered[..header.len()].copy_from_slice(&header);
+        covered[header.len()..].par_chunks_mut(step).enumerate().with_min_len(32).try_for_each_init(
             Vec::new,
             |scratch, (number, stored)| {
                 let start = number << PACK_FRAMES;
@@ -194,6 +197,10 @@ impl FullPack {
             },
         )?;
         segments.into_iter().for_each(|segment| buffers.give_segment_back(segment));
+        if let Some(shape) = sealer.header().parity() {
+            let columns: Vec<Vec<u8>> = (0..COLUMNS).into_par_iter().map(|column| shape.column(covered, column)).collect();
+            shape.assemble(covered, &columns, parity);
+        }
         let name = FileName::of(&bytes);
         let (frames, header_len) = (frames as u32, header.len() as u32);
         Ok(SealedPack { bytes, entry: IndexedPack { name, frames, header_len, directory } })
@@ -253,14 +260,14 @@ impl SealedPack {
 }
 
 /// Seals what is in a whole pack again, under the newest secrets. Its segments stay as they are.
-pub(crate) fn seal_pack_again(keys: &Keys, bytes: &[u8], buffers: &Buffers) -> Result<SealedPack> {
+pub(crate) fn seal_pack_again(keys: &Keys, share: Share, bytes: &[u8], buffers: &Buffers) -> Result<SealedPack> {
     let (header, opener, directory) = open_directory(keys, bytes)?;
-    let mut body = opener.open(0, &bytes[header.len()..])?;
+    let mut body = opener.open(0, &bytes[header.len()..header.frames_end() as usize])?;
     let segments = directory.segments.iter().map(|segment| {
         let rest = body.split_off((segment.stored_len as usize).min(body.len()));
         std::mem::replace(&mut body, rest)
     });
-    FullPack { segments: segments.collect(), directory: directory.clone() }.seal(keys, buffers)
+    FullPack { segments: segments.collect(), directory: directory.clone() }.seal(keys, share, buffers)
 }
 
 /// Puts packs, and index files after them, in the order that FORMAT.md chapter 11 asks for, on a thread of its own.
@@ -320,8 +327,9 @@ fn upload(packs: &Receiver<SealedPack>, store: &dyn Store, keys: &Keys, buffers:
     let put_index = |pending: &mut IndexFile, uploaded: &mut Uploaded| -> Result<()> {
         if !pending.packs.is_empty() {
             let bytes = std::mem::take(pending).seal(keys)?;
-            store.put(&names::file(names::INDEX, FileName::of(&bytes)), &bytes)?;
-            uploaded.index_bytes += bytes.len() as u64;
+            put_hashed(store, names::INDEX, &bytes)?;
+            // It lies there twice.
+            uploaded.index_bytes += 2 * bytes.len() as u64;
         }
         Ok(())
     };
@@ -337,11 +345,11 @@ fn upload(packs: &Receiver<SealedPack>, store: &dyn Store, keys: &Keys, buffers:
     Ok(uploaded)
 }
 
-/// Opens a pack's bytes as far as its directory.
+/// Opens a pack's bytes as far as its directory. The parity behind the frames may be cut short or missing.
 pub(crate) fn open_directory(keys: &Keys, bytes: &[u8]) -> russet_format::Result<(seal::Header, seal::Opener, Directory)> {
     let header = seal::Header::decode(Kind::Pack, keys.repository, bytes)?;
-    if header.stored_len() != bytes.len() as u64 {
-        return Err(russet_format::FormatError::Invalid { what: "length of a pack", why: "not what its header says".into() });
+    if header.frames_end() > bytes.len() as u64 {
+        return Err(russet_format::FormatError::Invalid { what: "length of a pack", why: "less than its header says".into() });
     }
     let opener = header.open(keys)?;
     let step = header.frame_len() + TAG;

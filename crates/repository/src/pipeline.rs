@@ -13,6 +13,7 @@ use russet_format::FormatError;
 use russet_format::id::{ChunkId, FileName};
 use russet_format::key::Keys;
 use russet_format::pack::{ChunkKind, Codec, LONGEST_CHUNK, SEGMENT_TARGET, Segment};
+use russet_format::parity::Share;
 use russet_format::tree::Entry;
 use russet_store::Store;
 use zstd::zstd_safe::{CParameter, Strategy};
@@ -76,6 +77,8 @@ pub(crate) struct Counters {
 /// The shared part of a run.
 pub(crate) struct Pipeline {
     keys: Arc<Keys>,
+    /// How much parity packs get.
+    pub(crate) share: Share,
     index: Arc<Index>,
     /// Chunks of the index that this run counts on.
     counted_on: Marks,
@@ -100,13 +103,14 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(crate) fn start(store: Arc<dyn Store>, keys: Arc<Keys>, index: Arc<Index>) -> Arc<Pipeline> {
-        Pipeline::beside(store, keys, index, None)
+    pub(crate) fn start(store: Arc<dyn Store>, keys: Arc<Keys>, share: Share, index: Arc<Index>) -> Arc<Pipeline> {
+        Pipeline::beside(store, keys, share, index, None)
     }
 
     pub(crate) fn beside(
         store: Arc<dyn Store>,
         keys: Arc<Keys>,
+        share: Share,
         index: Arc<Index>,
         beside: Option<Arc<Pipeline>>,
     ) -> Arc<Pipeline> {
@@ -128,6 +132,7 @@ impl Pipeline {
             first_error: Mutex::new(None),
             counters: Counters::default(),
             keys,
+            share,
             counted_on: Marks::new(index.chunks()),
             written: Mutex::default(),
             index,
@@ -334,7 +339,7 @@ impl Pipeline {
     /// Holds no lock while it seals: the worker may take up another task of this run meanwhile.
     fn seal_and_send(&self, full: FullPack) -> Result<()> {
         let chunks = full.chunks();
-        let sealed = full.seal(&self.keys, &self.buffers)?;
+        let sealed = full.seal(&self.keys, self.share, &self.buffers)?;
         self.counters.stored_bytes.fetch_add(sealed.stored_len(), Ordering::Relaxed);
         let uploader = lock(&self.uploader).clone();
         match uploader {

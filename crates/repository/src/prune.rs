@@ -25,7 +25,7 @@ use crate::names;
 use crate::pipeline::Pipeline;
 use crate::progress::{Phase, Progress};
 use crate::reader::Reader;
-use crate::repo::{Repository, put_hashed};
+use crate::repo::{Repository, put_hashed, remove_kept};
 use crate::{RepositoryError, Result};
 
 /// No pack goes sooner after it was condemned, in seconds: a day.
@@ -175,7 +175,7 @@ fn run(repository: &Repository, options: &Options, now: i64, progress: &dyn Prog
     }
     report.tidied += tidy::remove_packs(repository, look, &plan.remove)?;
     for name in &plan.answered {
-        store.remove(&names::file(names::CONDEMNED, *name))?;
+        remove_kept(store, &names::file(names::CONDEMNED, *name))?;
     }
     report.tidied += tidy::remove_mirrors(repository, &unfinished, options.grace.seconds(), now)?;
     report.tidied += repository.merge_secrets(FEW_VAULT_FILES)?;
@@ -233,7 +233,7 @@ fn repack(repository: &Repository, index: &Arc<Index>, used: &Used<'_>, plan: &P
     progress.phase(Phase::Repacking, 0, bytes);
     // Nothing is known to this pipeline, so everything is stored.
     let nothing = Arc::new(Index::build(std::iter::empty(), &HashSet::new()));
-    let pipeline = Pipeline::start(repository.store().clone(), repository.keys().clone(), nothing);
+    let pipeline = Pipeline::start(repository.store().clone(), repository.keys().clone(), repository.parity(), nothing);
     let reader = used.reader();
     let copied = share_out(
         segments.len(),

@@ -12,7 +12,7 @@ use russet_format::pack::{ChunkKind, Codec, check_chunk, unpack_segment};
 use russet_format::seal::{Header, Opener, TAG};
 use russet_format::tree::{Content, Entry, Node, decode_list, decode_nodes};
 use russet_format::{FormatError, Kind};
-use russet_store::Store;
+use russet_store::{Name, Store, StoreError};
 
 use crate::draft::leaf_kind;
 use crate::index::{Index, Location, SegmentInfo};
@@ -27,6 +27,17 @@ const MOST_AHEAD: usize = 16;
 const FOLLOWING: u32 = 4;
 /// Segments that count as read a moment ago.
 const RECENT: usize = 8;
+
+/// Where the bytes of a pack come from.
+type Get<'a> = &'a dyn Fn(Range<u64>) -> Result<Vec<u8>>;
+
+/// Whether a pack may be damaged, so that its parity may help. One that is gone is not.
+fn is_damage(error: &RepositoryError) -> bool {
+    match error {
+        RepositoryError::Store(error) => !matches!(error, StoreError::NotFound { .. }),
+        error => matches!(error, RepositoryError::Damaged { .. }),
+    }
+}
 
 struct PackHandle {
     opener: Opener,
@@ -158,36 +169,49 @@ impl Reader {
         Ok(stream)
     }
 
-    /// Opens just the frames that a segment touches, and says where in them it lies.
+    /// Opens just the frames that a segment touches, and says where in them it lies. Where they are damaged, the pack is made whole again in memory, if its parity suffices.
     fn stored_segment(&self, info: &SegmentInfo) -> Result<(Vec<u8>, Range<usize>)> {
-        let handle = self.pack(info.pack)?;
-        let name = names::file(names::PACKS, self.index.pack(info.pack as usize).name);
+        let pack = self.index.pack(info.pack as usize).name;
+        let name = names::file(names::PACKS, pack);
+        let read = self.open_frames(info, &name, &|range| Ok(self.store.get(&name, range)?));
+        let Err(error) = read else { return read };
+        if !is_damage(&error) {
+            return Err(error);
+        }
+        let Some(whole) = self.segments.healed.get(&*self.store, pack) else { return Err(error) };
+        self.open_frames(info, &name, &|range| {
+            let part = whole.get(range.start as usize..range.end as usize);
+            part.map(<[u8]>::to_vec).ok_or_else(|| RepositoryError::Rotten { file: name.to_string() })
+        })
+    }
+
+    fn open_frames(&self, info: &SegmentInfo, name: &Name, get: Get<'_>) -> Result<(Vec<u8>, Range<usize>)> {
+        let handle = self.pack(info.pack, name, get)?;
         let (start, end) = (u64::from(info.offset), u64::from(info.offset) + u64::from(info.stored_len));
         if start == end {
             return Ok((Vec::new(), 0..0));
         }
         let (first, last) = (start / handle.frame_len, (end - 1) / handle.frame_len);
         let step = handle.frame_len + TAG as u64;
-        let stored = self.store.get(&name, handle.header_len + first * step..handle.header_len + (last + 1) * step)?;
-        let stream = handle.opener.open(first as u32, &stored).map_err(|source| damaged(&name, source))?;
+        let stored = get(handle.header_len + first * step..handle.header_len + (last + 1) * step)?;
+        let stream = handle.opener.open(first as u32, &stored).map_err(|source| damaged(name, source))?;
         let base = first * handle.frame_len;
         Ok((stream, (start - base) as usize..(end - base) as usize))
     }
 
-    fn pack(&self, number: u32) -> Result<Arc<PackHandle>> {
+    fn pack(&self, number: u32, name: &Name, get: Get<'_>) -> Result<Arc<PackHandle>> {
         let packs = || self.packs.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(handle) = packs().get(&number) {
             return Ok(handle.clone());
         }
         let info = self.index.pack(number as usize);
-        let name = names::file(names::PACKS, info.name);
-        let bytes = self.store.get(&name, 0..info.header_len.into())?;
+        let bytes = get(0..info.header_len.into())?;
         let open = || -> russet_format::Result<PackHandle> {
             let header = Header::decode(Kind::Pack, self.keys.repository, &bytes)?;
             let (header_len, frame_len) = (header.len() as u64, header.frame_len() as u64);
             Ok(PackHandle { opener: header.open(&self.keys)?, header_len, frame_len })
         };
-        let handle = Arc::new(open().map_err(|source| damaged(&name, source))?);
+        let handle = Arc::new(open().map_err(|source| damaged(name, source))?);
         packs().insert(number, handle.clone());
         Ok(handle)
     }

@@ -17,12 +17,15 @@ use russet_store::{Name, StoreError};
 
 use crate::check::{self, Bad, Report, Touched, check};
 use crate::draft::Draft;
+use crate::heal;
 use crate::index::Index;
 use crate::look::directories_of;
 use crate::names;
 use crate::progress::{Phase, Progress};
 use crate::reader::Reader;
-use crate::repo::{DamagedFile, Repository, SnapshotEntry, bounded, put_hashed, read_hashed};
+use crate::repo::{
+    DamagedFile, Repository, SnapshotEntry, bounded, listed, put_hashed, read_hashed, read_kept, remove_kept, store_name,
+};
 use crate::rewrite::{Change, Replaced, Rewriter, Verdict, Visitor};
 use crate::{RepositoryError, Result};
 
@@ -40,7 +43,7 @@ pub struct Options {
     pub read_percent: Option<u8>,
 }
 
-/// A file that is to be written again from its second copy, or the other way round.
+/// A file that is to be written again: from its second copy, or the other way round, or a pack from its own parity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mend {
     /// What is damaged or missing.
@@ -94,7 +97,7 @@ pub struct SnapshotPlan {
 /// What is to be done. Making it changed nothing.
 #[derive(Debug)]
 pub struct Plan {
-    /// Second copies to write.
+    /// Second copies to write, and packs to heal.
     pub mends: Vec<Mend>,
     /// What is to become of the index, if anything.
     pub index: Option<IndexPlan>,
@@ -136,7 +139,7 @@ pub fn plan(repository: &Repository, options: Options, progress: &dyn Progress) 
     let (report, _, _) = check::look(repository, options.read_percent, progress)?;
     let sources = Sources::read(repository)?;
     let suspects: HashMap<FileName, &str> =
-        report.damaged.iter().filter_map(|file| Some((pack_name(&file.file)?, &*file.why))).collect();
+        report.damaged.iter().filter(|f| !f.healed).filter_map(|file| Some((pack_name(&file.file)?, &*file.why))).collect();
     let (index, packs, gone) = sources.plan_index(repository, &suspects, options.rebuild_index);
 
     progress.phase(Phase::CheckingStructure, 0, 0);
@@ -146,7 +149,7 @@ pub fn plan(repository: &Repository, options: Options, progress: &dyn Progress) 
     let reader = Reader::new(repository.store().clone(), repository.keys().clone(), index_after.clone());
     let opened = repository.snapshots()?;
     let mut found = Report::default();
-    check::walk_all(&reader, &Bad { chunks: lost }, &opened.entries, &mut found);
+    check::walk_all(&reader, &Bad { chunks: lost, ..Bad::default() }, &opened.entries, &mut found);
     let mut touched: HashMap<FileName, Vec<Touched>> = HashMap::new();
     found.touched.into_iter().for_each(|file| touched.entry(file.snapshot).or_default().push(file));
     let mut snapshots = Vec::new();
@@ -156,7 +159,9 @@ pub fn plan(repository: &Repository, options: Options, progress: &dyn Progress) 
         snapshots.push(SnapshotPlan { entry, lost, hopeless: left.is_empty() });
     }
 
-    let mends = second_copies(repository)?;
+    let mut mends = second_copies(repository)?;
+    let healing = report.damaged.iter().filter(|file| file.healed && pack_name(&file.file).is_some());
+    mends.extend(healing.map(|pack| Mend { file: pack.file.clone(), from: "its own parity".into() }));
     let is_mended = |file: &DamagedFile| {
         mends.iter().any(|mend| mend.file == file.file)
             || [names::INDEX, names::CONDEMNED, names::PACKS].iter().any(|folder| file.file.starts_with(folder))
@@ -187,14 +192,17 @@ pub fn repair(
 ) -> Result<Done> {
     let store = &**repository.store();
     for mend in &plan.mends {
-        let (from, to) = (store_name(&mend.from)?, store_name(&mend.file)?);
-        store.put(&to, &bounded(store, &from)?)?;
+        let name = store_name(&mend.file)?;
+        // What went since is not missed: the check at the end says what is.
+        if let Some((bytes, _)) = heal::remake(store, &name) {
+            store.put(&name, &bytes)?;
+        }
     }
     if let Some(index) = plan.index {
         put_index(repository, index)?;
     }
     for list in &plan.lists {
-        store.remove(&store_name(&list.file)?)?;
+        remove_kept(store, &store_name(&list.file)?)?;
     }
 
     let saved = plan.packs.iter().map(|pack| pack.saved_bytes).sum();
@@ -249,7 +257,7 @@ fn put_index(repository: &Repository, plan: IndexPlan) -> Result<()> {
     let file = IndexFile { packs: last, supersedes: plan.supersedes.clone() };
     let new = put_hashed(store, names::INDEX, &file.seal(keys)?)?;
     for old in plan.supersedes.into_iter().filter(|old| *old != new) {
-        store.remove(&names::file(names::INDEX, old))?;
+        remove_kept(store, &names::file(names::INDEX, old))?;
     }
     Ok(())
 }
@@ -305,9 +313,9 @@ impl Sources {
         let (store, keys) = (&**repository.store(), &**repository.keys());
         // Index files before packs: what an index file names was durable before it.
         let (mut files, mut broken, mut broken_lists) = (Vec::new(), Vec::new(), Vec::new());
-        for (name, _) in store.list(names::INDEX)? {
+        for name in listed(store, names::INDEX)? {
             let Some(hash) = names::hash_of(&name) else { continue };
-            match read_hashed(store, &name).map(|bytes| IndexFile::open(keys, &bytes)) {
+            match read_kept(store, &name).map(|bytes| IndexFile::open(keys, &bytes)) {
                 Ok(Ok(file)) => files.push((hash, file)),
                 Err(RepositoryError::Store(StoreError::NotFound { .. })) => {}
                 Ok(Err(_)) | Err(_) => broken.push(hash),
@@ -316,8 +324,8 @@ impl Sources {
         let superseded: HashSet<FileName> = files.iter().flat_map(|(_, f)| f.supersedes.iter().copied()).collect();
         files.retain(|(name, _)| !superseded.contains(name));
         files.sort_by_key(|(name, _)| *name);
-        for (name, _) in store.list(names::CONDEMNED)? {
-            let why = match read_hashed(store, &name).map(|bytes| Condemned::open(keys, &bytes)) {
+        for name in listed(store, names::CONDEMNED)? {
+            let why = match read_kept(store, &name).map(|bytes| Condemned::open(keys, &bytes)) {
                 Ok(Ok(_)) | Err(RepositoryError::Store(StoreError::NotFound { .. })) => continue,
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
@@ -519,8 +527,4 @@ fn pack_file(name: FileName) -> String {
 
 fn pack_name(file: &str) -> Option<FileName> {
     file.starts_with(names::PACKS).then(|| names::hash_of(&Name::new(file).ok()?)).flatten()
-}
-
-fn store_name(file: &str) -> Result<Name> {
-    Name::new(file).map_err(|error| RepositoryError::Tree { why: error.to_string() })
 }

@@ -1,6 +1,6 @@
 //! A repository: made, opened with a password, and asked for its dates, keys and secrets.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +8,7 @@ use russet_format::condemned::Condemned;
 use russet_format::config::Config;
 use russet_format::id::{FileName, RepositoryId};
 use russet_format::key::{Keys, Secrets};
+use russet_format::parity::Share;
 use russet_format::slot::{Rights, Slot, SlotKind};
 use russet_format::snapshot::Snapshot;
 use russet_format::{FormatError, vault};
@@ -33,7 +34,7 @@ pub struct DamagedFile {
     pub file: String,
     /// What is wrong with it.
     pub why: String,
-    /// Whether its second copy serves in its place.
+    /// Whether its second copy serves in its place, or its parity makes it whole again.
     pub healed: bool,
 }
 
@@ -94,7 +95,7 @@ impl Repository {
         if Repository::exists(&*store)? {
             return Err(RepositoryError::Exists { place: store.describe() });
         }
-        let config = Config { id: RepositoryId::random()?, created: now };
+        let config = Config { id: RepositoryId::random()?, created: now, parity: Share::DEFAULT };
         let secrets = Secrets::random()?;
         let slot = Slot::create(&secrets, password, config.id, SlotKind::Password, "first password", kdf, now)?;
         let slot = put_hashed(&*store, names::KEYS, &slot.encode())?;
@@ -126,6 +127,22 @@ impl Repository {
         self.config.id
     }
 
+    /// How much parity its packs get from now on.
+    pub fn parity(&self) -> Share {
+        self.config.parity
+    }
+
+    /// Has packs get another share of parity from now on. Those that are there keep what they have.
+    pub fn set_parity(&mut self, share: Share) -> Result<()> {
+        self.needs_full_key("repository that is to be changed")?;
+        self.config.parity = share;
+        let bytes = self.config.encode();
+        for name in [names::mirror(&names::config()), names::config()] {
+            self.store.put(&name, &bytes)?;
+        }
+        Ok(())
+    }
+
     /// Where it is, for people.
     pub fn place(&self) -> String {
         self.store.describe()
@@ -154,8 +171,8 @@ impl Repository {
     /// Starts a snapshot.
     pub fn draft(&self) -> Result<Draft> {
         // Who cannot read which packs are on their way out must not count on any.
-        for (name, _) in self.store.list(names::CONDEMNED)? {
-            match read_hashed(&*self.store, &name).and_then(|b| Condemned::open(&self.keys, &b).map_err(|e| damaged(&name, e))) {
+        for name in listed(&*self.store, names::CONDEMNED)? {
+            match read_kept(&*self.store, &name).and_then(|b| Condemned::open(&self.keys, &b).map_err(|e| damaged(&name, e))) {
                 // It was answered meanwhile.
                 Err(error) if is_gone(&error) => {}
                 outcome => drop(outcome?),
@@ -163,7 +180,7 @@ impl Repository {
         }
         // What other runs have written since is worth knowing, and so is afterwards what this one writes.
         self.forget_index();
-        let draft = Draft::start(self.store.clone(), self.keys.clone(), self.reader()?, self.shadow.clone());
+        let draft = Draft::start(self.store.clone(), self.keys.clone(), self.parity(), self.reader()?, self.shadow.clone());
         self.forget_index();
         Ok(draft)
     }
@@ -172,7 +189,7 @@ impl Repository {
     pub(crate) fn draft_on(&self, index: Arc<Index>) -> Draft {
         self.forget_index();
         let reader = Reader::new(self.store.clone(), self.keys.clone(), index);
-        Draft::start(self.store.clone(), self.keys.clone(), Arc::new(reader), None)
+        Draft::start(self.store.clone(), self.keys.clone(), self.parity(), Arc::new(reader), None)
     }
 
     /// Reads contents. What readers of one repository have unpacked they share.
@@ -215,9 +232,9 @@ impl Repository {
     /// The packs on all lists that can be read.
     pub(crate) fn condemned_packs(&self) -> Result<HashSet<FileName>> {
         let mut packs = HashSet::new();
-        for (name, _) in self.store.list(names::CONDEMNED)? {
+        for name in listed(&*self.store, names::CONDEMNED)? {
             let list =
-                read_hashed(&*self.store, &name).and_then(|b| Condemned::open(&self.keys, &b).map_err(|e| damaged(&name, e)));
+                read_kept(&*self.store, &name).and_then(|b| Condemned::open(&self.keys, &b).map_err(|e| damaged(&name, e)));
             packs.extend(list.into_iter().flat_map(|list| list.packs));
         }
         Ok(packs)
@@ -226,9 +243,9 @@ impl Repository {
     /// Opens every file of secrets, for `check`.
     pub(crate) fn damaged_vault_files(&self) -> Result<Vec<DamagedFile>> {
         let mut damaged_files = Vec::new();
-        for (name, _) in self.store.list(names::VAULT)? {
+        for name in listed(&*self.store, names::VAULT)? {
             let outcome =
-                read_hashed(&*self.store, &name).and_then(|bytes| vault::open(&self.keys, &bytes).map_err(|e| damaged(&name, e)));
+                read_kept(&*self.store, &name).and_then(|bytes| vault::open(&self.keys, &bytes).map_err(|e| damaged(&name, e)));
             if let Err(error) = outcome {
                 damaged_files.push(DamagedFile { file: name.to_string(), why: error.to_string(), healed: false });
             }
@@ -300,9 +317,9 @@ impl Repository {
             return Ok(shadow.newest(scope, wanted).unwrap_or_default());
         }
         let mut newest: BTreeMap<String, vault::Entry> = BTreeMap::new();
-        for (file, _) in self.store.list(names::VAULT)? {
+        for file in listed(&*self.store, names::VAULT)? {
             // A vault file that is damaged costs a question to the person, not the run.
-            let Ok(bytes) = read_hashed(&*self.store, &file) else { continue };
+            let Ok(bytes) = read_kept(&*self.store, &file) else { continue };
             for entry in vault::open(&self.keys, &bytes).unwrap_or_default() {
                 let later = newest.get(&entry.name).is_none_or(|known| known.written <= entry.written);
                 if entry.scope == scope && wanted(&entry.name) && later {
@@ -382,14 +399,14 @@ impl Repository {
 
     /// Puts the newest of all secrets into one file, if they lie in more than a `few`, and removes those that say nothing more. Says how many.
     pub(crate) fn merge_secrets(&self, few: usize) -> Result<u64> {
-        let files = self.store.list(names::VAULT)?;
+        let files = listed(&*self.store, names::VAULT)?;
         if files.len() <= few {
             return Ok(0);
         }
         let mut newest: BTreeMap<(String, String), vault::Entry> = BTreeMap::new();
-        for (file, _) in &files {
+        for file in &files {
             // What cannot be read stays where it is, and so do the others: `check` speaks of it.
-            let Ok(bytes) = read_hashed(&*self.store, file) else { return Ok(0) };
+            let Ok(bytes) = read_kept(&*self.store, file) else { return Ok(0) };
             let Ok(entries) = vault::open(&self.keys, &bytes) else { return Ok(0) };
             for entry in entries {
                 let key = (entry.scope.clone(), entry.name.clone());
@@ -400,8 +417,8 @@ impl Repository {
         }
         let entries: Vec<_> = newest.into_values().collect();
         let merged = put_hashed(&*self.store, names::VAULT, &vault::seal(&self.keys, &entries)?)?;
-        for (file, _) in files.iter().filter(|(file, _)| names::hash_of(file) != Some(merged)) {
-            self.store.remove(file)?;
+        for file in files.iter().filter(|file| names::hash_of(file) != Some(merged)) {
+            remove_kept(&*self.store, file)?;
         }
         Ok(files.len() as u64)
     }
@@ -416,6 +433,11 @@ pub(crate) fn damaged(name: &Name, source: FormatError) -> RepositoryError {
         FormatError::WriteOnly { .. } | FormatError::Generation { .. } => RepositoryError::Format(source),
         source => RepositoryError::Damaged { file: name.to_string(), source },
     }
+}
+
+/// The name of a file that a report names.
+pub(crate) fn store_name(file: &str) -> Result<Name> {
+    Name::new(file).map_err(|error| RepositoryError::Tree { why: error.to_string() })
 }
 
 /// Reads a whole file, unless it is longer than any of its kind can be.
@@ -447,6 +469,32 @@ pub(crate) fn read_hashed(store: &dyn Store, name: &Name) -> Result<Vec<u8>> {
     }
 }
 
+/// Reads a file that is named by its hash, from its other copy if it must be.
+pub(crate) fn read_kept(store: &dyn Store, name: &Name) -> Result<Vec<u8>> {
+    read_hashed(store, name).or_else(|error| match names::other_copy(name).map(|other| read_hashed(store, &other)) {
+        Some(Ok(bytes)) => Ok(bytes),
+        // Of two copies that cannot be read, the one that is there says why.
+        Some(Err(second)) if is_gone(&error) => Err(second),
+        _ => Err(error),
+    })
+}
+
+/// The names of a folder's files that are there, in order. One copy is enough, but for snapshots: those are there as long as the first is.
+pub(crate) fn listed(store: &dyn Store, folder: &str) -> Result<Vec<Name>> {
+    let mut names: BTreeSet<Name> = store.list(folder)?.into_iter().map(|(name, _)| name).collect();
+    if folder != names::SNAPSHOTS {
+        let seconds = store.list(&format!("mirror/{folder}"))?;
+        names.extend(seconds.iter().filter_map(|(name, _)| names::other_copy(name)));
+    }
+    Ok(names.into_iter().collect())
+}
+
+/// Removes both copies of a file that is there as long as one of them is.
+pub(crate) fn remove_kept(store: &dyn Store, name: &Name) -> Result<()> {
+    store.remove(name)?;
+    Ok(store.remove(&names::mirror(name))?)
+}
+
 pub(crate) fn put_hashed(store: &dyn Store, folder: &str, bytes: &[u8]) -> Result<FileName> {
     let name = FileName::of(bytes);
     let file = names::file(folder, name);
@@ -464,9 +512,7 @@ pub(crate) fn put_snapshot(store: &dyn Store, bytes: &[u8]) -> Result<FileName> 
 
 /// Removes a snapshot, and then its mirror.
 pub(crate) fn remove_snapshot(store: &dyn Store, name: FileName) -> Result<()> {
-    let file = names::file(names::SNAPSHOTS, name);
-    store.remove(&file)?;
-    Ok(store.remove(&names::mirror(&file))?)
+    remove_kept(store, &names::file(names::SNAPSHOTS, name))
 }
 
 pub(crate) fn read_config(store: &dyn Store) -> Result<Config> {

@@ -16,7 +16,9 @@ use russet_store::{Name, StoreError};
 
 use crate::packer::{Buffers, SealedPack, open_directory, seal_pack_again};
 use crate::progress::{Phase, Progress};
-use crate::repo::{DamagedFile, PINS, Repository, SnapshotEntry, damaged, put_hashed, put_snapshot, read_hashed};
+use crate::repo::{
+    DamagedFile, PINS, Repository, SnapshotEntry, damaged, listed, put_hashed, put_snapshot, read_kept, remove_kept,
+};
 use crate::slots::as_kept;
 use crate::{KdfChoice, RepositoryError, Result, names};
 
@@ -90,7 +92,7 @@ impl Repository {
     /// The files of a folder that are sealed under older secrets. What cannot be used stays as it is.
     fn older(&self, folder: &str, kind: Kind, done: &mut Resealed) -> Result<Vec<(Name, Vec<u8>)>> {
         let mut older = Vec::new();
-        for (name, _) in self.store.list(folder)? {
+        for name in listed(&*self.store, folder)? {
             match self.read_older(&name, kind) {
                 Ok(bytes) => older.extend(bytes.map(|bytes| (name, bytes))),
                 Err(error) => leave(done, &name, error)?,
@@ -101,7 +103,7 @@ impl Repository {
 
     /// A whole file, if it is sealed under older secrets.
     fn read_older(&self, name: &Name, kind: Kind) -> Result<Option<Vec<u8>>> {
-        let bytes = read_hashed(&*self.store, name)?;
+        let bytes = read_kept(&*self.store, name)?;
         let header = Header::decode(kind, self.config.id, &bytes).map_err(|source| damaged(name, source))?;
         Ok((header.generation() < self.keys.generation()).then_some(bytes))
     }
@@ -141,7 +143,7 @@ impl Repository {
                 entry.name = new.map_or_else(|| std::mem::take(&mut entry.name), FileName::hex);
             }
             put_hashed(&*self.store, names::VAULT, &vault::seal(&self.keys, &entries)?)?;
-            self.store.remove(&name)?;
+            remove_kept(&*self.store, &name)?;
             done.vault_files += 1;
         }
         // Backwards, so that those that a killed run leaves still know the names of those before them.
@@ -175,7 +177,7 @@ impl Repository {
             match Condemned::open(&self.keys, &bytes) {
                 Ok(list) => {
                     put_hashed(&*self.store, names::CONDEMNED, &list.seal(&self.keys)?)?;
-                    self.store.remove(&name)?;
+                    remove_kept(&*self.store, &name)?;
                     done.index_files += 1;
                 }
                 Err(source) => leave(done, &name, damaged(&name, source))?,
@@ -188,14 +190,14 @@ impl Repository {
     /// Removes the index files that a killed run had no time to remove.
     fn remove_superseded(&self) -> Result<()> {
         let mut superseded = HashSet::new();
-        for (name, _) in self.store.list(names::INDEX)? {
+        for name in listed(&*self.store, names::INDEX)? {
             // What cannot be opened supersedes nothing.
-            let file = read_hashed(&*self.store, &name).ok().and_then(|bytes| IndexFile::open(&self.keys, &bytes).ok());
+            let file = read_kept(&*self.store, &name).ok().and_then(|bytes| IndexFile::open(&self.keys, &bytes).ok());
             superseded.extend(file.into_iter().flat_map(|file| file.supersedes));
         }
-        for (name, _) in self.store.list(names::INDEX)? {
+        for name in listed(&*self.store, names::INDEX)? {
             if names::hash_of(&name).is_some_and(|hash| superseded.contains(&hash)) {
-                self.store.remove(&name)?;
+                remove_kept(&*self.store, &name)?;
             }
         }
         Ok(())
@@ -205,7 +207,7 @@ impl Repository {
     fn replace_index(&self, old: &Name, mut file: IndexFile) -> Result<()> {
         file.supersedes.extend(names::hash_of(old));
         put_hashed(&*self.store, names::INDEX, &file.seal(&self.keys)?)?;
-        Ok(self.store.remove(old)?)
+        remove_kept(&*self.store, old)
     }
 
     /// The packs of one index file after the other: new packs, an index file with them in place of the old ones, then the old ones go.
@@ -214,8 +216,8 @@ impl Repository {
         progress.phase(Phase::Resealing, 0, bytes);
         let buffers = Buffers::default();
         let mut gone = HashSet::new();
-        for (name, _) in self.store.list(names::INDEX)? {
-            let opened = read_hashed(&*self.store, &name)
+        for name in listed(&*self.store, names::INDEX)? {
+            let opened = read_kept(&*self.store, &name)
                 .and_then(|bytes| IndexFile::open(&self.keys, &bytes).map_err(|source| damaged(&name, source)));
             let mut file = match opened {
                 Ok(file) => file,
@@ -261,7 +263,7 @@ impl Repository {
             return Ok(None);
         }
         match self.read_older(name, Kind::Pack)? {
-            Some(bytes) => seal_pack_again(&self.keys, &bytes, buffers).map(Some),
+            Some(bytes) => seal_pack_again(&self.keys, self.parity(), &bytes, buffers).map(Some),
             None => Ok(None),
         }
     }
@@ -271,8 +273,8 @@ impl Repository {
         self.forget_index();
         let index = self.index()?;
         let mut named = HashSet::new();
-        for (name, _) in self.store.list(names::INDEX)? {
-            let bytes = read_hashed(&*self.store, &name);
+        for name in listed(&*self.store, names::INDEX)? {
+            let bytes = read_kept(&*self.store, &name);
             let file = bytes.and_then(|bytes| IndexFile::open(&self.keys, &bytes).map_err(|source| damaged(&name, source)));
             match file {
                 Ok(file) => named.extend(file.packs.into_iter().map(|pack| pack.name)),

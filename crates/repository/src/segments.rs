@@ -8,6 +8,7 @@ use russet_format::id::{ChunkId, FileName};
 use russet_format::pack::ChunkKind;
 
 use crate::Result;
+use crate::heal::HealedPacks;
 
 /// Bytes of all segments that are kept.
 const MOST_BYTES: usize = 64_000_000;
@@ -76,6 +77,8 @@ struct Kept {
 #[derive(Default)]
 pub(crate) struct Segments {
     kept: Mutex<Kept>,
+    /// What they are read from where a pack is damaged.
+    pub(crate) healed: HealedPacks,
 }
 
 impl Segments {

@@ -18,7 +18,7 @@ use crate::names;
 use crate::pipeline::Pipeline;
 use crate::prune::LEAST_GRACE;
 use crate::reader::Reader;
-use crate::repo::{damaged, put_hashed, read_hashed};
+use crate::repo::{damaged, put_hashed, read_kept, remove_kept};
 use crate::{RepositoryError, Result};
 
 /// While a list is younger than this, whoever prunes is yet to look for snapshots, and will find ours. Half of the least grace: the other
@@ -56,7 +56,7 @@ impl Standing {
         for _ in 0..MOST_LOOKS {
             let listing = Listing::take(store)?;
             let read = |name: &Name| {
-                let list = Condemned::open(keys, &read_hashed(store, name)?).map_err(|source| damaged(name, source))?;
+                let list = Condemned::open(keys, &read_kept(store, name)?).map_err(|source| damaged(name, source))?;
                 Ok(names::hash_of(name).map(|hash| (hash, list)))
             };
             match listing.condemned.iter().map(read).collect::<Result<Vec<_>>>() {
@@ -126,7 +126,7 @@ impl Settled {
                 let shorter = Condemned { time: list.time, packs: rest };
                 put_hashed(&*self.store, names::CONDEMNED, &shorter.seal(&self.keys)?)?;
             }
-            self.store.remove(&names::file(names::CONDEMNED, name))?;
+            remove_kept(&*self.store, &names::file(names::CONDEMNED, name))?;
         }
         Ok(())
     }
@@ -138,7 +138,7 @@ impl Settled {
         }
         let index = Arc::new(load(&*self.store, &self.keys, None, true)?.index);
         let reader = Reader::new(self.store.clone(), self.keys.clone(), index.clone());
-        let again = Pipeline::start(self.store.clone(), self.keys.clone(), index.clone());
+        let again = Pipeline::start(self.store.clone(), self.keys.clone(), self.pipeline.share, index.clone());
         for id in self.pipeline.needs() {
             if !again.counts_on(&id) {
                 let at = index.find(&id).ok_or(RepositoryError::Outrun)?;

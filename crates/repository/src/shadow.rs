@@ -15,15 +15,16 @@ use russet_format::id::{ChunkId, FileName};
 use russet_format::index::IndexFile;
 use russet_format::key::Secrets;
 use russet_format::pack::ChunkKind;
+use russet_format::parity::Share;
 use russet_format::tree::{Content, Entry, NodeKind};
 use russet_format::vault;
-use russet_store::{LocalStore, Name, Store};
+use russet_store::{LocalStore, Store};
 
 use crate::draft::Saved;
 use crate::index::Index;
 use crate::pipeline::Pipeline;
 use crate::reader::Reader;
-use crate::repo::{Repository, SnapshotEntry, put_hashed, put_snapshot, read_hashed};
+use crate::repo::{Repository, SnapshotEntry, listed, put_hashed, put_snapshot, read_hashed, remove_kept};
 use crate::walk::walk_on;
 use crate::{RepositoryError, Result, names};
 
@@ -54,14 +55,15 @@ impl Shadow {
         let store = LocalStore::create(folder)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock"));
         let lock = lock.and_then(|lock| lock.lock_shared().map(|()| lock)).map_err(RepositoryError::Source)?;
-        for kind in [names::PACKS, names::INDEX, names::SNAPSHOTS, names::VAULT] {
+        for kind in [names::PACKS, names::INDEX, names::SNAPSHOTS, names::VAULT, "mirror"] {
             for (name, _) in store.list(kind)? {
                 if let Err(RepositoryError::Rotten { .. }) = read_hashed(&store, &name) {
                     store.remove(&name)?;
                 }
             }
         }
-        // No slot opens it.
+        // No slot opens it. What it lacks is read anew, so it needs no parity.
+        let config = Config { parity: Share::NONE, ..config };
         let repository = Repository::assemble(Arc::new(store), config, secrets, FileName([0; 32]), None);
         Ok(Shadow { repository, lock, forgot: AtomicBool::new(false) })
     }
@@ -96,7 +98,7 @@ impl Shadow {
     /// Takes in what the next run will ask for.
     pub(crate) fn pipeline(&self) -> Result<Arc<Pipeline>> {
         let Repository { store, keys, .. } = &self.repository;
-        Ok(Pipeline::start(store.clone(), keys.clone(), self.repository.index()?))
+        Ok(Pipeline::start(store.clone(), keys.clone(), Share::NONE, self.repository.index()?))
     }
 
     /// Whether something could not be kept.
@@ -146,11 +148,11 @@ impl Shadow {
     /// New packs and their index; then the old index does not count; then the old files go.
     fn pack_anew(&self, reader: &Reader, index: &Index, live: HashMap<ChunkId, ChunkKind>) -> Result<()> {
         let Repository { store, keys, .. } = &self.repository;
-        let names_in = |folder| -> Result<Vec<Name>> { Ok(store.list(folder)?.into_iter().map(|(name, _)| name).collect()) };
-        let (packs, indexes) = (names_in(names::PACKS)?, names_in(names::INDEX)?);
+        let (packs, indexes) = (store.list(names::PACKS)?, listed(&**store, names::INDEX)?);
         let mut live: Vec<_> = live.into_iter().collect();
         live.sort_by_key(|(id, _)| index.find(id).map(|at| (at.segment, at.offset)));
-        let pipeline = Pipeline::start(store.clone(), keys.clone(), Arc::new(Index::build(std::iter::empty(), &HashSet::new())));
+        let nothing = Arc::new(Index::build(std::iter::empty(), &HashSet::new()));
+        let pipeline = Pipeline::start(store.clone(), keys.clone(), Share::NONE, nothing);
         for (id, kind) in live {
             // What does not read any more is not needed either: the next run finds it missing and reads it again.
             if let Ok(plain) = reader.plain(kind, &id) {
@@ -160,11 +162,10 @@ impl Shadow {
         pipeline.finish()?;
         let supersedes = indexes.iter().filter_map(names::hash_of).collect();
         let superseding = put_hashed(&**store, names::INDEX, &IndexFile { packs: Vec::new(), supersedes }.seal(keys)?)?;
-        for name in packs.iter().chain(&indexes) {
-            store.remove(name)?;
-        }
+        packs.iter().try_for_each(|(name, _)| store.remove(name))?;
+        indexes.iter().try_for_each(|name| remove_kept(&**store, name))?;
         self.forget_index();
-        Ok(store.remove(&names::file(names::INDEX, superseding))?)
+        remove_kept(&**store, &names::file(names::INDEX, superseding))
     }
 }
 

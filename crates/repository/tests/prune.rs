@@ -127,16 +127,18 @@ fn damage_stops_it_before_anything_is_removed() {
         error.to_string()
     };
     let named = |store: &MemoryStore, part: &str| store.names().into_iter().find(|n| n.as_str().starts_with(part)).unwrap();
-    refused(&|store| store.corrupt(&named(store, "index/"), 150, 1).unwrap());
-    refused(&|store| store.corrupt(&named(store, "condemned/"), 150, 1).unwrap());
-    let both_copies = refused(&|store| {
-        store.corrupt(&named(store, "snapshots/"), 150, 1).unwrap();
-        store.corrupt(&named(store, "mirror/snapshots/"), 150, 1).unwrap();
-    });
+    let both = |store: &MemoryStore, folder: &str| {
+        store.corrupt(&named(store, folder), 150, 1).unwrap();
+        store.corrupt(&named(store, &format!("mirror/{folder}")), 150, 1).unwrap();
+    };
+    refused(&|store| both(store, "index/"));
+    refused(&|store| both(store, "condemned/"));
+    let both_copies = refused(&|store| both(store, "snapshots/"));
     assert!(both_copies.contains("snapshots/"), "{both_copies}");
     let trees = refused(&|store| {
         let packs = store.names().into_iter().filter(|n| n.as_str().starts_with("packs/") && store.len(n).unwrap() < 140_000);
-        packs.for_each(|pack| store.corrupt(&pack, 200, 1).unwrap());
+        // One sector more than their parity makes again.
+        packs.for_each(|pack| [200, 5000, 9000].iter().for_each(|at| store.corrupt(&pack, *at, 1).unwrap()));
     });
     assert!(trees.contains("snapshots/"), "the snapshot that cannot be read is named: {trees}");
     let lost = refused(&|store| {

@@ -63,16 +63,14 @@ fn an_index_that_is_gone_or_damaged_is_made_again_out_of_the_packs() {
     for index in &index_files {
         for gone in [true, false] {
             let store = MemoryStore::from(base.clone());
-            if gone {
-                store.remove(index).unwrap()
-            } else {
-                store.corrupt(index, 200, 1).unwrap()
+            for copy in [index.clone(), Name::new(format!("mirror/{index}")).unwrap()] {
+                if gone { store.remove(&copy).unwrap() } else { store.corrupt(&copy, 200, 1).unwrap() }
             }
             cases.push((store, usize::from(!gone)));
         }
     }
     let all = MemoryStore::from(base.clone());
-    index_files.iter().for_each(|index| all.remove(index).unwrap());
+    index_files.iter().chain(&named(&store, "mirror/index/")).for_each(|index| all.remove(index).unwrap());
     cases.push((all, 0));
     for (store, damaged) in cases {
         let before = store.names();
@@ -105,12 +103,8 @@ fn a_whole_index_is_made_again_when_somebody_wants_it() {
 fn second_copies_are_written_again_in_both_directions() {
     let (store, _, saved) = repository(&files());
     let base = store.snapshot();
-    let mirrored: Vec<Name> = store
-        .names()
-        .into_iter()
-        .filter(|name| ["config", "keys", "snapshots", "mirror"].iter().any(|folder| name.as_str().starts_with(folder)))
-        .collect();
-    assert_eq!(mirrored.len(), 6);
+    let mirrored: Vec<Name> = store.names().into_iter().filter(|name| !name.as_str().starts_with("packs/")).collect();
+    assert_eq!(mirrored.len(), 10, "config, key slot, index, snapshot, its pin, and all of them again");
     for name in &mirrored {
         for gone in [true, false] {
             let store = MemoryStore::from(base.clone());
@@ -213,6 +207,7 @@ fn killed_anywhere_the_next_run_finishes() {
     store.corrupt(&pack, 200 + 3 * 65_552, 1).unwrap();
     store.remove(&named(&store, "mirror/keys")[0]).unwrap();
     store.corrupt(&named(&store, "index/")[0], 200, 1).unwrap();
+    store.corrupt(&named(&store, "mirror/index/")[0], 200, 1).unwrap();
     let base = store.snapshot();
     for writes in 0.. {
         let disk = MemoryStore::from(base.clone());

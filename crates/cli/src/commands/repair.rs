@@ -92,7 +92,7 @@ fn agree(args: &Args, session: &Session) -> Result<bool> {
 fn plan_lines(plan: &Plan, reached: &[Reached<'_>]) -> Vec<String> {
     let mut lines = Vec::new();
     if !plan.mends.is_empty() {
-        lines.push(format!("copies    {} to be written again from the other copy:", plural(plan.mends.len() as u64, "file")));
+        lines.push(format!("whole     {} to be written again:", plural(plan.mends.len() as u64, "file")));
         lines.extend(plan.mends.iter().map(|mend| format!("  {} from {}", mend.file, mend.from)));
     }
     if let Some(index) = &plan.index {
@@ -119,7 +119,7 @@ fn plan_lines(plan: &Plan, reached: &[Reached<'_>]) -> Vec<String> {
         lines.push(format!("  {}: {}: {saved}{lost}", pack.file, pack.why));
     }
     for reached in reached {
-        lines.extend(reached_lines(reached));
+        lines.extend(reached_lines(reached, "touched"));
         let hopeless = plan.snapshots.iter().any(|s| s.hopeless && s.entry.name == reached.entry.name);
         lines.push(match hopeless {
             true => format!("  nothing of it can be read; it stays until `russet forget {}`", short(&reached.entry.name.hex())),

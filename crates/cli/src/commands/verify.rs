@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use russet_repository::check::{Report, Touched, check, rot};
+use russet_repository::check::{Report, Rot, Touched, check, rot};
 use russet_repository::format::id::FileName;
 use russet_repository::format::key::random;
 use russet_repository::format::snapshot::Source;
+use russet_repository::heal::{Healed, Remedy, heal, heal_found};
 use russet_repository::{DamagedFile, Repository, SnapshotEntry};
 use russet_vfs::View;
 use russet_vfs::rehearse::{Extent, Rehearsal, rehearse};
@@ -15,7 +16,7 @@ use crate::facts;
 use crate::progress::Meter;
 use crate::report::{Code, Result};
 use crate::session::Session;
-use crate::text::{date, plural, short, shorten, size};
+use crate::text::{count, date, plural, short, shorten, size};
 use crate::wanted::{Device, entries, find, of_device};
 
 /// Examples of a kind that are shown; `--json` has all of them.
@@ -25,9 +26,12 @@ const EXAMPLES: usize = 5;
 ///
 /// By default it looks at the structure: is every file of the repository there and as long as it must be, does every snapshot find
 /// all its chunks. With --read-data every byte is read, opened, decompressed and compared with its name; the files of phones are
-/// made again in memory as the phone stored them, and their databases are checked.
+/// made again in memory as the phone stored them, and their databases are checked. With --repair, damage is healed as far as the parity
+/// of packs and the second copies of everything else go; `russet repair` does what is left to do then.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  russet verify --read-data=10%\n  russet verify --without-password --repo /mnt/disk/russet")]
+#[command(
+    after_help = "Example:\n  russet verify --read-data=10%\n  russet verify --without-password --repair --repo /mnt/disk/russet"
+)]
 pub(crate) struct Args {
     /// Snapshots to check (ids, `latest` or dates) [default: all]
     #[arg(value_name = "SNAPSHOT")]
@@ -40,6 +44,9 @@ pub(crate) struct Args {
     /// Needs no password: compares every stored file with its name, which finds bit rot
     #[arg(long, conflicts_with_all = ["snapshots", "device", "read_data"])]
     without_password: bool,
+    /// Reads all the data, and heals what is damaged: packs by their parity, everything else by its second copy
+    #[arg(long)]
+    repair: bool,
 }
 
 fn percent(text: &str) -> std::result::Result<u8, String> {
@@ -50,7 +57,7 @@ fn percent(text: &str) -> std::result::Result<u8, String> {
 pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     let meter = Meter::new(&session.out);
     if args.without_password {
-        return without_password(session, &meter);
+        return without_password(args, session, &meter);
     }
     let repository = session.open(&meter)?;
     let all = entries(&repository, &session.out)?;
@@ -60,8 +67,17 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
         _ => args.snapshots.iter().map(|text| find(&all, text, device)).collect::<Result<_>>()?,
     };
     let names: Vec<FileName> = chosen.iter().map(|entry| entry.name).collect();
-    let report = check(&repository, &names, args.read_data, &meter)?;
-    let rehearsal = match args.read_data {
+    let read_percent = args.read_data.or(args.repair.then_some(100));
+    let mut report = check(&repository, &names, read_percent, &meter)?;
+    let mut repaired = Repaired::default();
+    if args.repair {
+        let healing = heal_found(&repository, &report)?;
+        if !healing.healed.is_empty() {
+            let before = std::mem::replace(&mut report, check(&repository, &names, read_percent, &meter)?);
+            repaired = Repaired { files: healing.healed, reached: before.held };
+        }
+    }
+    let rehearsal = match read_percent {
         Some(percent) => {
             let extent = match percent {
                 100 => Extent::AfterCheck { database_heads: &report.database_heads },
@@ -74,12 +90,17 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     meter.end();
 
     let touched = by_snapshot(&repository, &chosen, &report, rehearsal.as_ref());
+    // Either it was healed just now, or nobody asked for that.
+    let held = repaired.reached.iter().chain(&report.held).cloned().collect();
+    let held = by_snapshot(&repository, &chosen, &Report { touched: held, ..Report::default() }, None);
     let is_damaged = !report.is_sound() || rehearsal.as_ref().is_some_and(|r| !r.failed.is_empty());
     let came_damaged = rehearsal.as_ref().is_some_and(|r| !r.damaged_databases.is_empty());
-    for line in lines(&report, rehearsal.as_ref(), &touched, is_damaged) {
+    let findings =
+        Findings { report: &report, rehearsal: rehearsal.as_ref(), healed: &repaired.files, held: &held, touched: &touched };
+    for line in lines(&findings, is_damaged) {
         session.out.line(line)?;
     }
-    session.out.object(&object(&report, rehearsal.as_ref(), &touched, is_damaged))?;
+    session.out.object(&object(&findings, is_damaged))?;
     Ok(match (is_damaged, came_damaged) {
         (true, _) => Code::Damage,
         (false, true) => Code::SourceDamaged,
@@ -87,25 +108,86 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     })
 }
 
-fn without_password(session: &Session, meter: &Meter) -> Result<Code> {
-    let rot = rot(&*session.store()?, meter)?;
+/// What `--repair` made whole, and the files of snapshots that lay there.
+#[derive(Default)]
+struct Repaired {
+    files: Vec<Healed>,
+    reached: Vec<Touched>,
+}
+
+/// Everything that there is to tell.
+struct Findings<'a> {
+    report: &'a Report,
+    rehearsal: Option<&'a Rehearsal>,
+    healed: &'a [Healed],
+    /// Files that lie, or lay, where a pack is damaged, and that parity gives back.
+    held: &'a [Reached<'a>],
+    touched: &'a [Reached<'a>],
+}
+
+fn without_password(args: &Args, session: &Session, meter: &Meter) -> Result<Code> {
+    let store = session.store()?;
+    let Rot { files, bytes, mut damaged, mut missing } = rot(&*store, meter)?;
+    let mut healed = Vec::new();
+    if args.repair {
+        let healing = heal(&*store, &damaged)?;
+        let copies = heal(&*store, &missing)?;
+        (healed, damaged, missing) = ([healing.healed, copies.healed].concat(), healing.left, copies.left);
+    }
     meter.end();
-    session.out.summary(format!(
-        "read      {}, {}, and compared each with its name",
-        plural(rot.files, "file"),
-        size(rot.bytes)
-    ))?;
-    match rot.damaged.is_empty() {
+    session.out.summary(format!("read      {}, {}, and compared each with its name", plural(files, "file"), size(bytes)))?;
+    for line in healed_lines(&healed).into_iter().chain(missing_lines(&missing)) {
+        session.out.line(line)?;
+    }
+    match damaged.is_empty() {
         true => session.out.summary("sound     nothing is rotten; only the password can show that nothing is missing")?,
         false => {
-            for line in damaged_lines(&rot.damaged).into_iter().chain(advice(&rot.damaged, false)) {
+            for line in damaged_lines(&damaged).into_iter().chain(advice(&damaged, false)) {
                 session.out.line(line)?;
             }
         }
     }
-    let damaged: Vec<_> = rot.damaged.iter().map(damaged_json).collect();
-    session.out.object(&json!({ "sound": damaged.is_empty(), "files": rot.files, "bytes": rot.bytes, "damaged": damaged }))?;
-    Ok(if rot.damaged.is_empty() { Code::Done } else { Code::Damage })
+    session.out.object(&json!({
+        "sound": damaged.is_empty(),
+        "files": files,
+        "bytes": bytes,
+        "damaged": damaged.iter().map(damaged_json).collect::<Vec<_>>(),
+        "missing": missing.iter().map(|copy| &copy.file).collect::<Vec<_>>(),
+        "healed": healed.iter().map(healed_json).collect::<Vec<_>>(),
+    }))?;
+    Ok(if damaged.is_empty() { Code::Done } else { Code::Damage })
+}
+
+fn healed_lines(healed: &[Healed]) -> Vec<String> {
+    let how = |healed: &Healed| match &healed.by {
+        Remedy::Parity { damaged, sectors } => {
+            format!("{} of {} made again from its parity", count(*damaged), plural(*sectors, "sector"))
+        }
+        Remedy::Copy { from } => format!("written again from {from}"),
+    };
+    let lines = healed.iter().map(|file| format!("  {}: {}", file.file, how(file)));
+    let title = format!("healed    {}:", plural(healed.len() as u64, "file"));
+    Some(title).filter(|_| !healed.is_empty()).into_iter().chain(lines).collect()
+}
+
+fn missing_lines(missing: &[DamagedFile]) -> Option<String> {
+    (!missing.is_empty()).then(|| {
+        format!(
+            "once      {} of which one copy is missing: of a run that goes on or was killed, or of an earlier russet; --repair writes it again",
+            plural(missing.len() as u64, "file")
+        )
+    })
+}
+
+fn healed_json(healed: &Healed) -> Value {
+    match &healed.by {
+        Remedy::Parity { damaged, sectors } => {
+            json!({ "file": healed.file, "by": "parity", "damaged_sectors": damaged, "sectors": sectors, "from": null })
+        }
+        Remedy::Copy { from } => {
+            json!({ "file": healed.file, "by": "copy", "damaged_sectors": null, "sectors": null, "from": from })
+        }
+    }
 }
 
 /// The files of one snapshot that damage reaches.
@@ -204,7 +286,8 @@ impl Names {
     }
 }
 
-fn lines(report: &Report, rehearsal: Option<&Rehearsal>, touched: &[Reached<'_>], is_damaged: bool) -> Vec<String> {
+fn lines(findings: &Findings<'_>, is_damaged: bool) -> Vec<String> {
+    let Findings { report, rehearsal, healed, held, touched } = findings;
     let read = match report.packs_read {
         0 => "not read; --read-data does".to_owned(),
         all if all == report.packs => format!("all read, {}", size(report.bytes_read)),
@@ -239,9 +322,14 @@ fn lines(report: &Report, rehearsal: Option<&Rehearsal>, touched: &[Reached<'_>]
             plural(report.unfinished, "snapshot")
         ));
     }
+    lines.extend(healed_lines(healed));
+    lines.extend(missing_lines(&report.missing));
     lines.extend(damaged_lines(&report.damaged));
-    for reached in touched {
-        lines.extend(reached_lines(reached));
+    for reached in *held {
+        lines.extend(reached_lines(reached, if healed.is_empty() { "held" } else { "healed" }));
+    }
+    for reached in *touched {
+        lines.extend(reached_lines(reached, "touched"));
     }
     if is_damaged {
         lines.extend(advice(&report.damaged, !touched.is_empty()));
@@ -260,12 +348,18 @@ pub(super) fn damaged_lines(damaged: &[DamagedFile]) -> Vec<String> {
         // The reason often starts with the name already.
         let why = d.why.strip_prefix(&d.file).map_or(&*d.why, |rest| rest.trim_start_matches([':', ' ']));
         let why = why.strip_prefix("is damaged: ").unwrap_or(why);
-        format!("  {}: {why}{}", d.file, if d.healed { "; its second copy serves" } else { "" })
+        let help = match (d.healed, d.file.starts_with("packs/")) {
+            (false, _) => "",
+            (true, true) => "; its parity makes it whole again",
+            (true, false) => "; its second copy serves",
+        };
+        format!("  {}: {why}{help}", d.file)
     }));
     lines
 }
 
-pub(super) fn reached_lines(reached: &Reached<'_>) -> Vec<String> {
+/// The files of one snapshot, after a word for what became of them: `touched`, say.
+pub(super) fn reached_lines(reached: &Reached<'_>, word: &str) -> Vec<String> {
     let snapshot = &reached.entry.snapshot;
     let title = format!("{} of {}, {}", short(&reached.entry.name.hex()), facts::title(snapshot), date(snapshot.started.0));
     let mut lines = Vec::new();
@@ -278,7 +372,7 @@ pub(super) fn reached_lines(reached: &Reached<'_>) -> Vec<String> {
             continue;
         }
         lines.push(match came_so {
-            false => format!("touched   snapshot {title}:"),
+            false => format!("{word:<9} snapshot {title}:"),
             true => format!("came so   snapshot {title} gives back what came, but these databases were damaged already:"),
         });
         for (app, files) in apps {
@@ -303,7 +397,9 @@ pub(super) fn reached_lines(reached: &Reached<'_>) -> Vec<String> {
 fn advice(damaged: &[DamagedFile], is_touched: bool) -> Vec<String> {
     let mut steps = Vec::new();
     if damaged.iter().any(|d| d.healed) {
-        steps.push("where a second copy serves nothing is lost yet: `russet repair` writes the damaged one again");
+        steps.push(
+            "where a second copy serves, or parity, nothing is lost yet: `russet verify --repair` writes the damaged file again",
+        );
     }
     if damaged.iter().any(|d| !d.healed) {
         steps.push("do not delete the damaged files: what is left in them can still be read");
@@ -318,7 +414,8 @@ fn advice(damaged: &[DamagedFile], is_touched: bool) -> Vec<String> {
     std::iter::once("what to do:".to_owned()).chain(numbered).collect()
 }
 
-fn object(report: &Report, rehearsal: Option<&Rehearsal>, touched: &[Reached<'_>], is_damaged: bool) -> Value {
+fn object(findings: &Findings<'_>, is_damaged: bool) -> Value {
+    let Findings { report, rehearsal, healed, held, touched } = findings;
     json!({
         "sound": !is_damaged,
         "snapshots": report.snapshots,
@@ -337,6 +434,9 @@ fn object(report: &Report, rehearsal: Option<&Rehearsal>, touched: &[Reached<'_>
             "came_damaged": r.damaged_databases.len(),
         })),
         "damaged": report.damaged.iter().map(damaged_json).collect::<Vec<_>>(),
+        "missing": report.missing.iter().map(|copy| &copy.file).collect::<Vec<_>>(),
+        "healed": healed.iter().map(healed_json).collect::<Vec<_>>(),
+        "held": held.iter().map(reached_json).collect::<Vec<_>>(),
         "touched": touched.iter().map(reached_json).collect::<Vec<_>>(),
     })
 }

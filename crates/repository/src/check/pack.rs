@@ -86,9 +86,24 @@ impl PackChecker {
         number: u32,
         places: u64,
     ) -> Result<Found> {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        repository.store().get_all_into(name, &mut bytes)?;
+        self.examine(repository, name, index, number, places, bytes)
+    }
+
+    /// The same with a pack's bytes, wherever they come from.
+    pub(super) fn examine(
+        &mut self,
+        repository: &Repository,
+        name: &Name,
+        index: &Index,
+        number: u32,
+        places: u64,
+        stored: Vec<u8>,
+    ) -> Result<Found> {
+        self.bytes = stored;
         let PackChecker { bytes, window, raw } = self;
         let keys = repository.keys();
-        repository.store().get_all_into(name, bytes)?;
         let (header, opener, directory) =
             open_directory(keys, bytes).map_err(|source| RepositoryError::Damaged { file: name.to_string(), source })?;
         window.clear();

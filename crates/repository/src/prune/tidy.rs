@@ -9,7 +9,7 @@ use russet_store::{Name, Store};
 use crate::look::Look;
 use crate::names;
 use crate::packer::PACKS_PER_INDEX;
-use crate::repo::{Repository, put_hashed};
+use crate::repo::{Repository, listed, put_hashed, remove_kept};
 use crate::{RepositoryError, Result};
 
 /// An index file that is written here names no more chunks: some 15 MB.
@@ -17,8 +17,7 @@ const MOST_CHUNKS: usize = 400_000;
 
 /// The names of all condemned lists.
 pub(crate) fn condemned_names(repository: &Repository) -> Result<BTreeSet<FileName>> {
-    let listed = repository.store().list(names::CONDEMNED)?;
-    Ok(listed.iter().filter_map(|(name, _)| names::hash_of(name)).collect())
+    Ok(listed(&**repository.store(), names::CONDEMNED)?.iter().filter_map(names::hash_of).collect())
 }
 
 /// Removes packs: an index without them comes first, and the index files that it supersedes go last. Says how many of those there were.
@@ -76,7 +75,7 @@ fn remove_superseded(store: &dyn Store, mut superseded: Vec<(FileName, Vec<FileN
             break;
         }
         for (name, _) in &now {
-            store.remove(&names::file(names::INDEX, *name))?;
+            remove_kept(store, &names::file(names::INDEX, *name))?;
             removed += 1;
         }
         superseded = later;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use russet_format::parity::Share;
 use russet_format::snapshot::{Problem, ProblemKind, Severity, Source};
 use russet_format::tree::{Content, Node, NodeKind};
 use russet_repository::{Hint, KdfChoice, Meta, Repository, Result, Saved, SnapshotEntry, walk};
@@ -29,10 +30,11 @@ pub fn files() -> Files {
     files
 }
 
-/// A repository with one snapshot of these files, marked as one to keep.
+/// A repository with one snapshot of these files, marked as one to keep. Its packs have no parity, so that damage is damage.
 pub fn repository(files: &Files) -> (MemoryStore, Repository, SnapshotEntry) {
     let store = MemoryStore::default();
-    let repository = Repository::create(Arc::new(store.clone()), b"pw", QUICK, 1, None).unwrap();
+    let mut repository = Repository::create(Arc::new(store.clone()), b"pw", QUICK, 1, None).unwrap();
+    repository.set_parity(Share::NONE).unwrap();
     let saved = save(&repository, files, 1_000);
     repository.pin(saved.name, "the first", 1_100).unwrap();
     (store, repository, SnapshotEntry { name: saved.name, snapshot: saved.snapshot })
