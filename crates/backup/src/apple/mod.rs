@@ -8,6 +8,7 @@ mod peel;
 pub(crate) mod place;
 pub(crate) mod scan;
 pub(crate) mod shelve;
+mod still;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,7 +21,7 @@ use russet_apple_format::database::Database;
 use russet_apple_format::mbdb::Mbdb;
 use russet_apple_format::{ClassKeys, Error as AppleError, FileKey, Keybag, ManifestIndex};
 use russet_repository::format::id::FileName;
-use russet_repository::format::snapshot::{Problem, ProblemKind, Severity, Source};
+use russet_repository::format::snapshot::{Problem, ProblemKind, Severity, Snapshot, Source};
 use russet_repository::format::tree::{Content, NodeKind};
 use russet_repository::rewrite::RESTORE_UNFIT;
 use russet_repository::{Draft, Meta, Phase, Progress, Repository, Saved, SnapshotEntry};
@@ -46,17 +47,25 @@ pub fn import(
     progress.phase(Phase::Scanning, 0, 0);
     let keys = unlock_backup(repository, folder, &mut unlock, request)?;
     let scan = Scan::of(&folder.path)?;
-    let manifest = match folder.encrypted && keys.is_none() {
-        true => None,
-        false => Some(open_manifest(folder, keys.as_ref())?),
-    };
-
+    let locked = folder.encrypted && keys.is_none();
     let parent = parent_of(repository, &folder.udid)?;
     let draft = repository.draft()?;
     let before = match &parent {
         // What is not listed cannot be said again of a file that is not read again.
         Some(parent) if parent.snapshot.more_problems == 0 => Before::load(&draft, &parent.snapshot)?,
         _ => Before::default(),
+    };
+    let exclusions = Exclusions::of(repository, &folder.udid)?;
+    let from = BTreeMap::from([("source.path".to_owned(), folder.path.to_string_lossy().into_owned())]);
+    if let Some(parent) = parent.as_ref().filter(|parent| exclusions.is_empty() && was_locked(&parent.snapshot) == locked)
+        && let Some(root) = still::tree(&scan, &before, &parent.snapshot, &draft)?
+    {
+        let meta = unchanged(parent, facts(folder, locked, request).into_iter().chain(from).collect(), request);
+        return Ok(draft.commit(root, meta)?);
+    }
+    let manifest = match locked {
+        true => None,
+        false => Some(open_manifest(folder, keys.as_ref())?),
     };
     let unreadable = |(path, error): &(std::path::PathBuf, io::Error)| Problem {
         kind: ProblemKind::Unreadable,
@@ -65,9 +74,8 @@ pub fn import(
         detail: error.to_string(),
     };
     let problems = scan.unreadable.iter().map(unreadable).collect();
-    let (parent, exclusions) = (parent.map(|parent| parent.name), Exclusions::of(repository, &folder.udid)?);
+    let parent = parent.map(|parent| parent.name);
     let ready = Ready { folder, scan, keys, manifest, exclusions, before, parent, problems };
-    let from = BTreeMap::from([("source.path".to_owned(), folder.path.to_string_lossy().into_owned())]);
     let (root, meta) = match keep(&draft, ready, from, request, progress) {
         Ok(kept) => kept,
         Err(error) => {
@@ -77,6 +85,25 @@ pub fn import(
         }
     };
     Ok(draft.commit(root, meta)?)
+}
+
+fn was_locked(snapshot: &Snapshot) -> bool {
+    snapshot.facts.get("apple.locked").is_some_and(|locked| locked == "yes")
+}
+
+/// What a snapshot says of itself that has the tree of the last one.
+fn unchanged(last: &SnapshotEntry, facts: BTreeMap<String, String>, request: &Request<'_>) -> Meta {
+    let SnapshotEntry { name, snapshot } = last;
+    Meta {
+        started: request.started,
+        finished: (request.clock)(),
+        source: Source::AppleBackup,
+        parent: Some(*name),
+        files: snapshot.files,
+        bytes: snapshot.bytes,
+        facts,
+        problems: snapshot.problems.clone(),
+    }
 }
 
 /// A backup that was looked at and unlocked, and whose list of files is open.

@@ -28,6 +28,8 @@ use crate::{BackupError, Result};
 const AT_HAND: [&[u8]; 5] = [b"Manifest.db", b"Manifest.mbdb", b"Manifest.plist", b"Info.plist", b"Status.plist"];
 /// Rows of the manifest that go to a worker together: neighbours, for the price of one hand-over.
 const BATCH: usize = 32;
+/// Shorter databases are not worth comparing with what they were.
+const LEAST_TO_COMPARE: u64 = 128 << 10;
 /// A batch with so many bytes to read is full.
 const SMALL_BATCH: u64 = 1 << 20;
 /// Batches that wait for a worker.
@@ -37,12 +39,19 @@ const BATCHES_AHEAD: usize = 16;
 #[derive(Default)]
 pub(crate) struct Before {
     folders: HashMap<Vec<u8>, HashMap<Vec<u8>, Node>>,
+    /// The source knows itself what has not changed; files are there to be compared with.
+    only_to_compare: bool,
     pub(crate) problems: Mutex<HashMap<String, Vec<Problem>>>,
 }
 
 impl Before {
-    /// What was wrong, and no files: for a source that knows itself what has not changed.
-    pub(crate) fn problems_of(snapshot: &Snapshot) -> Before {
+    /// What was wrong, and the large files, for a phone: it knows itself what has not changed, and sends large databases again.
+    pub(crate) fn of_phone(draft: &Draft, snapshot: &Snapshot) -> Result<Before> {
+        let before = Before::load_those(draft, snapshot, &|node| node.size() >= LEAST_TO_COMPARE)?;
+        Ok(Before { only_to_compare: true, ..before })
+    }
+
+    fn problems_of(snapshot: &Snapshot) -> Before {
         let mut problems: HashMap<String, Vec<Problem>> = HashMap::new();
         for problem in &snapshot.problems {
             problems.entry(problem.path.clone()).or_default().push(problem.clone());
@@ -50,15 +59,39 @@ impl Before {
         Before { problems: Mutex::new(problems), ..Before::default() }
     }
 
+    /// A file of a folder in the root, or of the root itself if `folder` is empty.
+    pub(crate) fn file(&self, folder: &[u8], name: &[u8]) -> Option<&Node> {
+        self.folders.get(folder)?.get(name)
+    }
+
+    /// The content of a file.
+    pub(crate) fn content(&self, folder: &[u8], name: &[u8]) -> Option<&Content> {
+        match &self.file(folder, name)?.kind {
+            NodeKind::File(content) => Some(content),
+            _ => None,
+        }
+    }
+
+    /// How much there is besides folders.
+    pub(crate) fn files(&self) -> usize {
+        self.folders.values().map(HashMap::len).sum()
+    }
+
     pub(crate) fn load(draft: &Draft, snapshot: &Snapshot) -> Result<Before> {
+        Before::load_those(draft, snapshot, &|_| true)
+    }
+
+    fn load_those(draft: &Draft, snapshot: &Snapshot, wanted: &dyn Fn(&Node) -> bool) -> Result<Before> {
         let mut before = Before::problems_of(snapshot);
         // A last snapshot that is damaged costs reading everything, not the run.
         for node in draft.reader().nodes(&snapshot.root).unwrap_or_default() {
             match &node.kind {
                 NodeKind::Directory(inner) => {
                     let inner = draft.reader().nodes(inner).unwrap_or_default();
-                    before.folders.insert(node.name.clone(), inner.into_iter().map(|n| (n.name.clone(), n)).collect());
+                    let inner = inner.into_iter().filter(wanted).map(|n| (n.name.clone(), n)).collect();
+                    before.folders.insert(node.name.clone(), inner);
                 }
+                _ if !wanted(&node) => {}
                 _ => {
                     before.folders.entry(Vec::new()).or_default().insert(node.name.clone(), node);
                 }
@@ -306,8 +339,11 @@ impl Run<'_> {
             (node.layer, node.record) = (old.layer.clone(), record.or(old.record));
             return Some(node);
         }
-        let old = self.before.folders.get(self.scan.short_name(file)?)?.get(&file.name)?;
+        let old = self.before.file(self.scan.short_name(file)?, &file.name)?;
         let NodeKind::File(content) = &old.kind else { return None };
+        if self.before.only_to_compare {
+            return None;
+        }
         let len = match old.layer {
             Some(Layer::Peeled { .. }) => stored_len(content.size()),
             _ => content.size(),
@@ -325,11 +361,7 @@ impl Run<'_> {
 
     /// What the file was in the last snapshot. It is probably what this one comes from.
     fn former(&self, file: &Scanned) -> Option<&Content> {
-        let old = self.before.folders.get(self.scan.short_name(file)?)?.get(&file.name)?;
-        match &old.kind {
-            NodeKind::File(content) => Some(content),
-            _ => None,
-        }
+        self.before.content(self.scan.short_name(file)?, &file.name)
     }
 
     /// Reads and stores a file, a second time if it changed meanwhile. Gives nothing if it cannot be read.

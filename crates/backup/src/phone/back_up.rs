@@ -105,7 +105,12 @@ impl Taking<'_> {
     fn take(&self, mut unlock: Unlock<'_>) -> Result<Arrived> {
         let (facts, udid) = (self.facts, &self.facts.udid);
         let mut early = ask_early(self.repository, &facts.name, udid, self.encrypted, &mut unlock)?;
+        let before = match self.parent {
+            Some(parent) => Before::of_phone(self.draft, &parent.snapshot)?,
+            None => Before::default(),
+        };
         let mut host = self.host(&unlock)?;
+        host.before = Some(&before);
         let talked = talk(self.session, &PhoneAsk::Backup { full: self.options.full }, &mut host, self.watch);
         host.storing.finish();
         let talked = talked.and_then(|outcome| finished(&host, udid, &facts.name).map(|()| outcome));
@@ -152,7 +157,7 @@ impl Taking<'_> {
             keys,
             manifest,
             exclusions: self.exclusions.clone(),
-            before: self.parent.map(|parent| Before::problems_of(&parent.snapshot)).unwrap_or_default(),
+            before,
             parent: self.parent.map(|parent| parent.name),
             problems: outcome.warnings.iter().map(|(path, why)| unread(path, why)).collect(),
         };

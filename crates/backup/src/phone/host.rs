@@ -13,6 +13,7 @@ use super::spool::{Broken, BrokenOff, Op, Spool};
 use super::storing::Storing;
 use super::tree::{FileItem, Folder, Item, TreeError, is_below};
 use crate::apple::place::Place;
+use crate::apple::shelve::Before;
 
 /// Files that describe a backup are a few kilobytes, with every app's icon some megabytes.
 const LARGEST_DESCRIPTION: u64 = 64 << 20;
@@ -51,6 +52,8 @@ pub(crate) struct ArchiveHost<'a> {
     pub(crate) clock: &'a dyn Fn() -> i64,
     pub(crate) buffer: Vec<u8>,
     pub(crate) storing: Storing,
+    /// What the phone's files were in the last snapshot.
+    pub(crate) before: Option<&'a Before>,
 }
 
 impl<'a> ArchiveHost<'a> {
@@ -65,6 +68,7 @@ impl<'a> ArchiveHost<'a> {
             clock,
             buffer: Vec::new(),
             storing: Storing::default(),
+            before: None,
         }
     }
 
@@ -229,7 +233,9 @@ impl<'a> ArchiveHost<'a> {
                 Ok((Place::Spool(spooled), len, Some(number)))
             }
             Arrivals::Store(_) if !MANIFESTS.contains(&name) => {
-                self.storing.store(self.draft, content, buffer).map(|(place, len)| (place, len, None))
+                // A file's name ends in the id that it has in the backup, whatever folder it comes to first.
+                let former = name.get(..2).and_then(|folder| self.before?.content(folder.as_bytes(), name.as_bytes()));
+                self.storing.store(self.draft, content, former, buffer).map(|(place, len)| (place, len, None))
             }
             Arrivals::Store(spool) | Arrivals::Seal(spool) => {
                 let spooled = spool.take_sealed(content, buffer).map_err(broken)?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use russet_device::HostError;
 use russet_repository::format::tree::Content;
-use russet_repository::{Draft, Hint, RepositoryError};
+use russet_repository::{Draft, Hint, Known, RepositoryError};
 use sha1::{Digest, Sha1};
 
 use crate::apple::place::{Place, Stored};
@@ -35,19 +35,27 @@ impl OnTheWay {
 
 impl Storing {
     /// Takes a file from the wire. What became of a small one is told where its place is looked at.
-    pub(crate) fn store(&self, draft: &Draft, content: &mut dyn Read, buffer: &mut Vec<u8>) -> Result<(Place, u64), HostError> {
+    /// `former` is what the same file was in the last snapshot.
+    pub(crate) fn store(
+        &self,
+        draft: &Draft,
+        content: &mut dyn Read,
+        former: Option<&Content>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(Place, u64), HostError> {
         if self.0.failed.load(Ordering::Relaxed) {
             return Err(HostError::Fatal(Box::new(draft.cause(RepositoryError::Broken))));
         }
+        let known = Known { hint: Hint::Look, former };
         let mut head = Vec::new();
         content.take(SMALL as u64).read_to_end(&mut head)?;
         if head.len() == SMALL {
-            return store_large(draft, head, content, buffer);
+            return store_large(draft, head, content, known, buffer);
         }
         let len = head.len();
         *self.0.bytes() += len;
         let (slot, on_the_way) = (Arc::new(OnceLock::new()), self.0.clone());
-        let (filled, mut writer) = (slot.clone(), draft.file(Hint::Look));
+        let (filled, mut writer) = (slot.clone(), draft.file(known));
         rayon::spawn(move || {
             let stored = writer.push(&head).and_then(|()| writer.finish());
             on_the_way.failed.fetch_or(stored.is_err(), Ordering::Relaxed);
@@ -71,10 +79,16 @@ impl Storing {
     }
 }
 
-fn store_large(draft: &Draft, head: Vec<u8>, content: &mut dyn Read, buffer: &mut Vec<u8>) -> Result<(Place, u64), HostError> {
+fn store_large(
+    draft: &Draft,
+    head: Vec<u8>,
+    content: &mut dyn Read,
+    known: Known<'_>,
+    buffer: &mut Vec<u8>,
+) -> Result<(Place, u64), HostError> {
     let mut sha = Sha1::new();
     let mut whole = head.as_slice().chain(content);
-    let stored = draft.store(&mut whole, Hint::Look, buffer, &mut |piece| sha.update(piece));
+    let stored = draft.store(&mut whole, known, buffer, &mut |piece| sha.update(piece));
     let content: Content = stored.map_err(|error| match error {
         RepositoryError::Source(error) => HostError::Io(error),
         error => HostError::Fatal(Box::new(draft.cause(error))),

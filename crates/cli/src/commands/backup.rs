@@ -10,7 +10,7 @@ use russet_backup::exclude::Exclusions;
 use russet_backup::phone::Remark;
 use russet_backup::{Request, Saved};
 use russet_device::{Session as Phone, WireStats};
-use russet_repository::format::snapshot::Snapshot;
+use russet_repository::format::snapshot::{Snapshot, Source};
 use russet_repository::{Repository, SnapshotEntry};
 use russet_vfs::Coverage;
 use serde_json::{Value, json};
@@ -162,8 +162,12 @@ pub(super) fn summary(one: &Done) -> Vec<String> {
         lines.push("  locked    kept encrypted as it came: it can be restored whole, but not looked into".to_owned());
     }
     lines.extend(labelled("problems", &facts::problem_lines(snapshot, 3)));
-    if let Some(coverage) = &one.coverage {
-        lines.extend(labelled("lacks", &coverage_lines(coverage)));
+    match &one.coverage {
+        Some(coverage) => lines.extend(labelled("lacks", &coverage_lines(coverage))),
+        None if snapshot.source == Source::AppleBackup && snapshot.new_bytes == 0 => {
+            lines.push("  lacks     what the last one lacked; `russet info latest` says what that is".to_owned());
+        }
+        None => {}
     }
     lines
 }
