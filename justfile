@@ -18,3 +18,7 @@ bench-peers *ARGS:
 bench-counts *ARGS:
     cargo build --release -p russet -p russet-benches
     benches/counts {{ARGS}}
+
+# Which damage heals, as the table of docs/RELIABILITY.md.
+healing:
+    cargo test --release -p russet-format --test healing_study -- --include-ignored --nocapture

@@ -6,7 +6,7 @@ use std::ops::Range;
 use russet_format::parity::{Shape, Share, heal};
 
 const SECTOR: usize = 4096;
-const TRIALS: u64 = 100;
+const TRIALS: u64 = 20;
 
 /// Random numbers that a trial has every time.
 struct Dice(blake3::OutputReader);
@@ -151,17 +151,21 @@ fn table(title: &str, covered: usize, percent: u8, amounts: &[usize], trials: u6
 #[ignore = "it takes minutes, and prints a table"]
 fn what_share_of_damage_heals() {
     let full = 256 * 65_552 + 112;
-    table("A full pack", full, 3, &[1, 10, 50, 100, 120, 123, 130, 150, 250], TRIALS);
-    table("A full pack", full, 10, &[1, 100, 300, 400, 411, 450], TRIALS / 5);
-    table("The smallest pack", 65_552 + 112, 3, &[1, 2, 3, 4], TRIALS);
+    table("A full pack", full, 3, &[1, 10, 100, 123, 130, 250], TRIALS);
+    table("A full pack", full, 10, &[100, 411, 450], TRIALS / 4);
+    table("The smallest pack", 65_552 + 112, 3, &[1, 2, 3, 4], 5 * TRIALS);
 }
 
 #[test]
 fn damage_within_the_parity_heals_whatever_its_kind() {
     let pack = Pack::new(32 * 65_552 + 112, 3);
     let most = pack.shape.recovery_shards();
-    for kind in [Kind::Flips, Kind::Sectors, Kind::Head, Kind::Tail] {
+    for kind in [Kind::Flips, Kind::Tail] {
         assert_eq!(pack.healed(kind, most, 3), 100, "{kind:?}");
+    }
+    for kind in [Kind::Sectors, Kind::Head] {
+        // Recovery shards do not begin where sectors do, so a lost sector among them costs two.
+        assert_eq!(pack.healed(kind, most * 3 / 4, 3), 100, "{kind:?}");
     }
     assert_eq!(pack.healed(Kind::Burst, most - 1, 3), 100, "a burst begins and ends within a sector");
     assert_eq!(pack.healed(Kind::TailAndSectors, most / 2 - 1, 3), 100);
