@@ -21,7 +21,7 @@ ROWS = {
 }
 # The rows of a data set, and the tools that it compares.
 SETS = {
-    "phone": (list(ROWS), ["russet", *tools.PEERS]),
+    "phone": (list(ROWS), ["russet", "russet-0", *tools.PEERS]),
     "apple": (["first", "v2", "restore"], ["russet", "restic", "cp"]),
     "in-place": (["first", "v2"], ["russet", *tools.PEERS]),
     "compacted": (["first", "v2"], ["russet", *tools.PEERS]),

@@ -50,8 +50,7 @@ class Russet(Tool):
         return [[self.binary, "key", "list"]]
 
     def list(self, n):
-        # `ls` shows one folder; the pattern that fits every path names every file, of all snapshots even.
-        return [[self.binary, "find", "**"]]
+        return [[self.binary, "ls", "-r", "latest"]]
 
     def restore(self, n):
         whole = ["--as-apple-backup", "--to", f"{self.to}/{os.path.basename(self.leaf)}"] if self.apple else ["--to", self.to]
@@ -61,7 +60,13 @@ class Russet(Tool):
         return [[self.binary, "verify", "--read-data"]]
 
     def prune(self, n):
-        return [[self.binary, "forget", "--keep-last", "2", "--yes"], [self.binary, "prune", "--nothing-else-runs"]]
+        return [[self.binary, "forget", "--keep-last", "2", "--yes", "--prune", "--nothing-else-runs"]]
+
+class RussetWithoutParity(Russet):
+    """What no peer writes, left out here as well."""
+    def backup(self, n):
+        [command] = super().backup(n)
+        return [command if os.path.exists(self.repo) else [*command, "--parity", "0"]]
 
 class Restic(Tool):
     binary = place.RESTIC
@@ -189,6 +194,7 @@ class Copy(Tool):
 
 ALL = {
     "russet": Russet,
+    "russet-0": RussetWithoutParity,
     "restic": Restic,
     "rustic": Rustic,
     "rustic-5": RusticFast,
@@ -198,4 +204,4 @@ ALL = {
     "bupstash-lz4": BupstashFast,
     "cp": Copy,
 }
-PEERS = [name for name in ALL if name not in ("russet", "cp")]
+PEERS = [name for name in ALL if name not in ("russet", "russet-0", "cp")]
