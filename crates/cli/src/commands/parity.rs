@@ -7,7 +7,7 @@ use crate::progress::Meter;
 use crate::report::{Code, Result};
 use crate::session::{Session, share};
 
-/// Shows or sets how much parity packs get: what they grow by, and how much of them may be lost and still heals
+/// Shows or sets how much parity is kept with packs: they grow by it, and as much of them may be lost and still heals
 ///
 /// It holds for what is written from then on. Packs that are there keep what they have; `russet prune` writes some of them again.
 #[derive(Debug, clap::Args)]
