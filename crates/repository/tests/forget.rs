@@ -47,7 +47,7 @@ fn a_forget_that_is_killed_anywhere_leaves_a_sound_repository_and_is_finished_by
         assert_eq!(after.snapshots().unwrap().entries.len(), 1);
         assert!(after.pins().unwrap().is_empty());
         if outcome.is_ok() {
-            assert_eq!(writes, 5, "two files, two mirrors, one mark");
+            assert_eq!(writes, 6, "two files, two mirrors, one mark, and that twice");
             return;
         }
     }
