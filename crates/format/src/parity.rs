@@ -122,7 +122,11 @@ impl Shape {
             let shard = padded(shard, &mut last);
             encoder.add_original_shard(&shard[column * COLUMN..][..COLUMN]).expect(supported);
         }
-        encoder.encode().expect(supported).recovery_iter().flatten().copied().collect()
+        let mut parts = Vec::with_capacity(self.recovery * COLUMN);
+        for part in encoder.encode().expect(supported).recovery_iter() {
+            parts.extend_from_slice(part);
+        }
+        parts
     }
 
     /// Puts the parity of `covered` together out of all its columns. `parity` has the length that it must have.
