@@ -13,14 +13,14 @@ use russet_format::config::Config;
 use russet_format::id::{ChunkId, FileName};
 use russet_format::pack::ChunkKind;
 use russet_format::parity::Shape;
-use russet_format::seal::TAG;
 use russet_format::tree::{Content, DEEPEST_DIRECTORY, Entry, NodeKind};
 use russet_store::{Name, Store, StoreError};
 
-use self::pack::PackChecker;
+use self::pack::{Indexed, PackChecker};
 use crate::cores::share_out;
 use crate::heal;
 use crate::index::Index;
+use crate::look::stored_len;
 use crate::names;
 use crate::progress::{Phase, Progress};
 use crate::reader::Reader;
@@ -232,8 +232,7 @@ fn check_pack_files(store: &dyn Store, index: &Index, report: &mut Report, bad: 
     let mut gone: HashMap<u32, String> = HashMap::new();
     for number in 0..index.packs() {
         let pack = index.pack(number);
-        let step = (1u64 << russet_format::pack::PACK_FRAMES) + TAG as u64;
-        let covered = u64::from(pack.header_len) + u64::from(pack.frames) * step;
+        let covered = stored_len(pack.frames, pack.header_len);
         let why = match listed.get(&pack.name) {
             None => MISSING.to_owned(),
             Some(&len) if len < covered => format!("it has {len} bytes and should have {covered}"),
@@ -275,7 +274,8 @@ fn read_packs(
     share_out(numbers.len(), PackChecker::default, |checker, turn| -> Result<()> {
         let number = numbers[turn];
         let name = names::file(names::PACKS, index.pack(number).name);
-        let outcome = checker.read(repository, &name, index, number as u32, places[number]);
+        let pack = Indexed { name: &name, index, number: number as u32, places: places[number] };
+        let outcome = checker.read(repository, pack);
         progress.advance(1, u64::from(index.pack(number).frames) << russet_format::pack::PACK_FRAMES);
         let (why, chunks) = match outcome {
             Ok(found) => {
@@ -292,10 +292,10 @@ fn read_packs(
         };
         // What could be read of it without its parity tells which files lie where it is damaged.
         let (mut healed, mut why) = (false, why);
-        if let Some(pack) = heal::heal_pack(&**repository.store(), index.pack(number).name) {
-            let found = checker.examine(repository, &name, index, number as u32, places[number], pack.bytes);
+        if let Some(whole) = heal::heal_pack(&**repository.store(), index.pack(number).name) {
+            let found = checker.examine(repository, pack, whole.bytes);
             if found.is_ok_and(|found| found.why.is_none()) {
-                (healed, why) = (true, format!("{} of its {} sectors are damaged", pack.damaged, pack.sectors));
+                (healed, why) = (true, format!("{} of its {} sectors are damaged", whole.damaged, whole.sectors));
             }
         }
         let mut findings = findings.lock().unwrap_or_else(|e| e.into_inner());

@@ -28,12 +28,12 @@ use crate::{BackupError, Result};
 const AT_HAND: [&[u8]; 5] = [b"Manifest.db", b"Manifest.mbdb", b"Manifest.plist", b"Info.plist", b"Status.plist"];
 /// Rows of the manifest that go to a worker together: neighbours, for the price of one hand-over.
 const BATCH: usize = 32;
-/// Shorter databases are not worth comparing with what they were.
-const LEAST_TO_COMPARE: u64 = 128 << 10;
-/// A batch with so many bytes to read is full.
-const SMALL_BATCH: u64 = 1 << 20;
+/// A batch with so many bytes to read is full, too.
+const BATCH_BYTES: u64 = 1 << 20;
 /// Batches that wait for a worker.
 const BATCHES_AHEAD: usize = 16;
+/// Shorter databases are not worth comparing with what they were.
+const LEAST_TO_COMPARE: u64 = 128 << 10;
 
 /// The files of the last snapshot, by folder and name, and what was wrong with each, by domain and path.
 #[derive(Default)]
@@ -197,7 +197,7 @@ impl Run<'_> {
                 bytes += self.scan.files[file].len;
                 batch.push(Job { row, file });
                 // A large file must not wait behind another while a worker has nothing to do.
-                if batch.len() == BATCH || bytes >= SMALL_BATCH {
+                if batch.len() == BATCH || bytes >= BATCH_BYTES {
                     bytes = 0;
                     if sender.send(std::mem::take(&mut batch)).is_err() {
                         break;
@@ -344,10 +344,7 @@ impl Run<'_> {
         if self.before.only_to_compare {
             return None;
         }
-        let len = match old.layer {
-            Some(Layer::Peeled { .. }) => stored_len(content.size()),
-            _ => content.size(),
-        };
+        let len = russet_vfs::stored_len(old);
         // What could not be unlocked last time may be unlocked now.
         let was_locked = old.layer.is_none() && old.record.is_none() && record.is_some();
         let same = old.mtime == file.mtime && len == file.len && (record.is_none() || old.record == record) && !was_locked;

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use russet_apple_format::cipher::stored_len;
 use russet_repository::format::snapshot::Snapshot;
-use russet_repository::format::tree::{Content, Layer, Node, NodeKind};
+use russet_repository::format::tree::{Content, Node, NodeKind};
 use russet_repository::{Draft, Result};
+use russet_vfs::stored_len;
 
 use super::scan::{Scan, Scanned, ScannedFolder};
 use super::shelve::Before;
@@ -35,11 +35,7 @@ pub(crate) fn tree(scan: &Scan, before: &Before, last: &Snapshot, draft: &Draft)
 }
 
 fn is_same_file(file: &Scanned, old: &Node) -> bool {
-    let len = match old.layer {
-        Some(Layer::Peeled { .. }) => stored_len(old.size()),
-        _ => old.size(),
-    };
-    len == file.len && is_same(&file.node(old.kind.clone()), old)
+    stored_len(old) == file.len && is_same(&file.node(old.kind.clone()), old)
 }
 
 fn is_same(new: &Node, old: &Node) -> bool {

@@ -18,6 +18,17 @@ use crate::{RepositoryError, Result};
 /// How every SQLite file begins.
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 
+/// A pack as the index knows it.
+#[derive(Clone, Copy)]
+pub(super) struct Indexed<'a> {
+    pub(super) name: &'a Name,
+    pub(super) index: &'a Index,
+    /// Its number in the index.
+    pub(super) number: u32,
+    /// How many chunks the index places in it.
+    pub(super) places: u64,
+}
+
 /// What a pack is found to be.
 #[derive(Default)]
 pub(super) struct Found {
@@ -77,30 +88,16 @@ impl Frames<'_> {
 }
 
 impl PackChecker {
-    /// Reads a pack. The index places `places` chunks in it.
-    pub(super) fn read(
-        &mut self,
-        repository: &Repository,
-        name: &Name,
-        index: &Index,
-        number: u32,
-        places: u64,
-    ) -> Result<Found> {
+    /// Reads a pack.
+    pub(super) fn read(&mut self, repository: &Repository, pack: Indexed<'_>) -> Result<Found> {
         let mut bytes = std::mem::take(&mut self.bytes);
-        repository.store().get_all_into(name, &mut bytes)?;
-        self.examine(repository, name, index, number, places, bytes)
+        repository.store().get_all_into(pack.name, &mut bytes)?;
+        self.examine(repository, pack, bytes)
     }
 
     /// The same with a pack's bytes, wherever they come from.
-    pub(super) fn examine(
-        &mut self,
-        repository: &Repository,
-        name: &Name,
-        index: &Index,
-        number: u32,
-        places: u64,
-        stored: Vec<u8>,
-    ) -> Result<Found> {
+    pub(super) fn examine(&mut self, repository: &Repository, pack: Indexed<'_>, stored: Vec<u8>) -> Result<Found> {
+        let Indexed { name, index, number, places } = pack;
         self.bytes = stored;
         let PackChecker { bytes, window, raw } = self;
         let keys = repository.keys();
