@@ -4,6 +4,7 @@
 //! phone that goes on from this date sends the files again.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use russet_apple_format::FileKey;
 use russet_repository::format::tree::{Content, Layer, Node, NodeKind};
@@ -58,7 +59,7 @@ pub fn to_photos(draft: &Draft, entry: &SnapshotEntry) -> Result<Reduction> {
 }
 
 /// What tells the photos and films in a snapshot from one another: as many as there are different ones.
-pub fn photos_in(reader: &Reader, entry: &SnapshotEntry) -> Result<HashSet<[u8; 32]>> {
+pub fn photos_in(reader: &Arc<Reader>, entry: &SnapshotEntry) -> Result<HashSet<[u8; 32]>> {
     let names = View::names(reader, &entry.snapshot)?;
     let mut photos = HashSet::new();
     walk(reader, &entry.snapshot.root, &mut |found| {

@@ -15,11 +15,14 @@ mod runs;
 mod secrets;
 #[cfg(unix)]
 mod signals;
+mod stats;
 mod strength;
 mod wanted;
 
 mod facts;
 mod json;
+#[cfg(target_os = "linux")]
+mod memory;
 mod out;
 mod paper;
 mod private;
@@ -38,6 +41,10 @@ use crate::out::Out;
 use crate::report::{Code, Failure};
 use crate::session::{Options, Session};
 
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static MEMORY: memory::LargePages = memory::LargePages;
+
 /// Backs up iPhones and iPads into one encrypted, deduplicated archive that keeps every date.
 #[derive(Debug, Parser)]
 #[command(name = "russet", version, max_term_width = 100, disable_help_subcommand = true)]
@@ -49,6 +56,8 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    memory::keep_little();
     ExitCode::from(run().number())
 }
 
@@ -65,14 +74,19 @@ fn run() -> Code {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    if cli.options.stats {
+        stats::begin();
+    }
     let out = Session::without_config(cli.options.clone()).out;
-    match session(cli.options, &cli.command).and_then(|session| cli.command.run(&session)) {
+    let code = match session(cli.options, &cli.command).and_then(|session| cli.command.run(&session)) {
         Ok(code) => code,
         Err(failure) => {
             out.failure(&failure);
             failure.code
         }
-    }
+    };
+    stats::print();
+    code
 }
 
 /// A broken configuration stops every command but those that help to mend it, or have nothing to do with it.

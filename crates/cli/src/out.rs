@@ -108,7 +108,7 @@ fn written(outcome: io::Result<()>) -> Result<()> {
     }
 }
 
-fn to_stderr(text: &str) {
+pub(crate) fn to_stderr(text: &str) {
     // If nobody can be told, nobody can be told of that either.
     writeln!(io::stderr().lock(), "{text}").ok();
 }

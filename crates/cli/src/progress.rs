@@ -11,6 +11,7 @@ use russet_device::{Event, Watch};
 use russet_repository::{Phase, Progress};
 
 use crate::out::{Out, tame};
+use crate::stats;
 use crate::text::{count, duration, size};
 
 /// Hears what somebody has to do at the phone.
@@ -87,6 +88,7 @@ impl Drop for Meter {
 
 impl Progress for Meter {
     fn phase(&self, phase: Phase, files: u64, bytes: u64) {
+        stats::enter(word(phase));
         if !self.wanted {
             return;
         }

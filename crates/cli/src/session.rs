@@ -86,6 +86,9 @@ pub(crate) struct Options {
     /// Prints data and errors only
     #[arg(long, short, global = true, help_heading = "Options of every command")]
     pub(crate) quiet: bool,
+    /// Prints on stderr, at the end, where the time went
+    #[arg(long, global = true, hide_short_help = true, help_heading = "Options of every command")]
+    pub(crate) stats: bool,
 }
 
 /// How the password of a new key becomes a key.

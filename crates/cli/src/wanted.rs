@@ -10,6 +10,7 @@ use russet_vfs::{VfsError, View};
 use crate::facts;
 use crate::out::Out;
 use crate::report::{Code, Failure, Result};
+use crate::stats;
 use crate::text::date;
 
 /// Which snapshot is meant.
@@ -40,7 +41,9 @@ impl Which {
     pub(crate) fn open(&self, repository: &Repository, out: &Out) -> Result<(SnapshotEntry, View)> {
         let entry = self.find(repository, out)?;
         facts::warn_if_locked(&entry.snapshot, out);
+        stats::enter("looking into the snapshot");
         let view = View::open(repository.reader()?, &entry.snapshot)?;
+        stats::enter("answering");
         Ok((entry, view))
     }
 }

@@ -22,6 +22,7 @@ use crate::reader::Reader;
 use crate::repo::{put_snapshot, remove_snapshot};
 use crate::settle::Settled;
 use crate::shadow::Shadow;
+use crate::stages::{Stage, timed};
 use crate::{RepositoryError, Result};
 
 /// Contents pushed in pieces of this many bytes need the least copying. A multiple of 16.
@@ -89,7 +90,7 @@ impl Draft {
     }
 
     /// Reads what was in the repository when the draft began.
-    pub fn reader(&self) -> &Reader {
+    pub fn reader(&self) -> &Arc<Reader> {
         &self.reader
     }
 
@@ -112,15 +113,7 @@ impl Draft {
         let mut file = self.file(known);
         loop {
             // Whole buffers, so that chunks of a fixed length need no copy.
-            let mut filled = 0;
-            while filled < buffer.len() {
-                match source.read(&mut buffer[filled..]) {
-                    Ok(0) => break,
-                    Ok(n) => filled += n,
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(RepositoryError::Source(error)),
-                }
-            }
+            let filled = timed(Stage::ReadSource, || fill(source, buffer))?;
             seen(&buffer[..filled]);
             file.push(&buffer[..filled])?;
             if filled < buffer.len() {
@@ -248,6 +241,20 @@ impl Draft {
         }
         Ok(saved)
     }
+}
+
+/// Reads until a buffer is full, or nothing more comes; says how much came.
+fn fill(source: &mut dyn Read, buffer: &mut [u8]) -> Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match source.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(RepositoryError::Source(error)),
+        }
+    }
+    Ok(filled)
 }
 
 /// The kind of chunks that a content of this node is cut into.

@@ -50,6 +50,7 @@ pub mod retention;
 pub mod rewrite;
 
 mod progress;
+pub mod stages;
 pub use progress::{Phase, Progress, Silent};
 
 mod error;

@@ -17,6 +17,7 @@ use russet_store::Store;
 
 use crate::names;
 use crate::repo::put_hashed;
+use crate::stages::{Stage, timed};
 use crate::{RepositoryError, Result};
 
 /// So many segments wait, to choose from.
@@ -193,15 +194,18 @@ impl FullPack {
             Vec::new,
             |scratch, (number, stored)| {
                 let start = number << PACK_FRAMES;
-                sealer.seal(number as u32, &stream.pieces(start..start + (1 << PACK_FRAMES)), stored, scratch)
+                timed(Stage::Seal, || {
+                    sealer.seal(number as u32, &stream.pieces(start..start + (1 << PACK_FRAMES)), stored, scratch)
+                })
             },
         )?;
         segments.into_iter().for_each(|segment| buffers.give_segment_back(segment));
         if let Some(shape) = sealer.header().parity() {
-            let columns: Vec<Vec<u8>> = (0..COLUMNS).into_par_iter().map(|column| shape.column(covered, column)).collect();
-            shape.assemble(covered, &columns, parity);
+            let column = |column| timed(Stage::Parity, || shape.column(covered, column));
+            let columns: Vec<Vec<u8>> = (0..COLUMNS).into_par_iter().map(column).collect();
+            timed(Stage::Parity, || shape.assemble(covered, &columns, parity));
         }
-        let name = FileName::of(&bytes);
+        let name = timed(Stage::NamePack, || FileName::of(&bytes));
         let (frames, header_len) = (frames as u32, header.len() as u32);
         Ok(SealedPack { bytes, entry: IndexedPack { name, frames, header_len, directory } })
     }
@@ -253,7 +257,7 @@ impl SealedPack {
 
     /// Puts the pack, and gives what an index file says of it.
     pub(crate) fn put(self, store: &dyn Store, buffers: &Buffers) -> Result<IndexedPack> {
-        store.put(&names::file(names::PACKS, self.entry.name), &self.bytes)?;
+        timed(Stage::Put, || store.put(&names::file(names::PACKS, self.entry.name), &self.bytes))?;
         buffers.give_back(self.bytes);
         Ok(self.entry)
     }

@@ -22,6 +22,7 @@ use crate::chunk::Gear;
 use crate::index::Index;
 use crate::marks::Marks;
 use crate::packer::{Buffers, FullPack, PackBuilder, Packed, Uploader};
+use crate::stages::{Stage, timed};
 use crate::{RepositoryError, Result};
 
 /// How everything is compressed: zstd's fast search, with a table so large and matches so short that it packs what level 3 packs in two
@@ -164,7 +165,7 @@ impl Pipeline {
 
     /// The beginning of the name of a database's page, which is never zero.
     pub(crate) fn page_name(&self, plain: &[u8]) -> u128 {
-        let name = self.keys.writing.chunk_id(ChunkKind::Data, plain);
+        let name = timed(Stage::Name, || self.keys.writing.chunk_id(ChunkKind::Data, plain));
         u128::from_le_bytes(*name.0.first_chunk().expect("a name has 32 bytes")).max(1)
     }
 
@@ -175,7 +176,7 @@ impl Pipeline {
 
     /// The length of the first content-defined chunk of `bytes`, or nothing if more bytes are needed to tell.
     pub(crate) fn cut(&self, bytes: &[u8], first: bool, end: bool) -> Option<usize> {
-        self.gear.cut(bytes, first, end)
+        timed(Stage::Cut, || self.gear.cut(bytes, first, end))
     }
 
     /// The packs that this run put, once it is finished.
@@ -204,7 +205,7 @@ impl Pipeline {
 
     /// Names a chunk and keeps it if it is new. `segment` is the caller's open segment.
     pub(crate) fn keep(self: &Arc<Self>, class: Class, plain: &[u8], segment: &mut Option<OpenSegment>) -> Result<ChunkId> {
-        let id = self.keys.writing.chunk_id(class.kind(), plain);
+        let id = timed(Stage::Name, || self.keys.writing.chunk_id(class.kind(), plain));
         if self.counts_on(&id) || !lock(self.claims(&id)).insert(id) {
             return Ok(id);
         }
@@ -449,14 +450,16 @@ fn compress(open: OpenSegment, buffers: &Buffers) -> Result<Packed> {
         true => with_zstd(|zstd| {
             zstd.packed.clear();
             zstd.packed.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-            zstd.compressor.compress_to_buffer(&raw, &mut zstd.packed)?;
+            timed(Stage::Compress, || zstd.compressor.compress_to_buffer(&raw, &mut zstd.packed))?;
             if zstd.packed.len() >= raw.len() - raw.len() / 64 {
                 return Ok(None);
             }
             zstd.unpacked.clear();
             zstd.unpacked.reserve(raw.len());
-            zstd.decompressor.decompress_to_buffer(&zstd.packed, &mut zstd.unpacked)?;
-            match zstd.unpacked == raw {
+            let is_same = timed(Stage::Compare, || {
+                zstd.decompressor.decompress_to_buffer(&zstd.packed, &mut zstd.unpacked).map(|_| zstd.unpacked == raw)
+            })?;
+            match is_same {
                 true => Ok(Some(zstd.packed.to_vec())),
                 false => Err(std::io::ErrorKind::InvalidData.into()),
             }

@@ -19,6 +19,7 @@ use crate::index::{Index, Location, SegmentInfo};
 use crate::names;
 use crate::repo::damaged;
 use crate::segments::{Key, Segment, Segments};
+use crate::stages::{Stage, timed};
 use crate::{RepositoryError, Result};
 
 /// Segments that are unpacked ahead at one time.
@@ -122,7 +123,7 @@ impl Reader {
         let range = at.offset as usize..at.offset as usize + at.len as usize;
         let plain = segment.bytes().get(range.clone()).ok_or_else(|| RepositoryError::MissingChunk { id: id.hex() })?;
         segment.check(at.offset, kind, *id, || {
-            check_chunk(&self.keys.writing, kind, *id, plain).map_err(|source| {
+            timed(Stage::Check, || check_chunk(&self.keys.writing, kind, *id, plain)).map_err(|source| {
                 let pack = self.index.pack(self.index.segment(at.segment).pack as usize);
                 damaged(&names::file(names::PACKS, pack.name), source)
             })
@@ -142,7 +143,7 @@ impl Reader {
             match info.codec() {
                 // What was not compressed is there already.
                 Codec::Stored if range.len() == info.raw_len as usize => Ok(Segment::inside(stream, range)),
-                codec => unpack_segment(codec, &stream[range], info.raw_len)
+                codec => timed(Stage::Unpack, || unpack_segment(codec, &stream[range], info.raw_len))
                     .map(Segment::new)
                     .map_err(|source| damaged(&names::file(names::PACKS, key.pack), source)),
             }
@@ -173,7 +174,7 @@ impl Reader {
     fn stored_segment(&self, info: &SegmentInfo) -> Result<(Vec<u8>, Range<usize>)> {
         let pack = self.index.pack(info.pack as usize).name;
         let name = names::file(names::PACKS, pack);
-        let read = self.open_frames(info, &name, &|range| Ok(self.store.get(&name, range)?));
+        let read = self.open_frames(info, &name, &|range| Ok(timed(Stage::Fetch, || self.store.get(&name, range))?));
         let Err(error) = read else { return read };
         if !is_damage(&error) {
             return Err(error);
@@ -194,7 +195,7 @@ impl Reader {
         let (first, last) = (start / handle.frame_len, (end - 1) / handle.frame_len);
         let step = handle.frame_len + TAG as u64;
         let stored = get(handle.header_len + first * step..handle.header_len + (last + 1) * step)?;
-        let stream = handle.opener.open(first as u32, &stored).map_err(|source| damaged(name, source))?;
+        let stream = timed(Stage::Open, || handle.opener.open(first as u32, &stored)).map_err(|source| damaged(name, source))?;
         let base = first * handle.frame_len;
         Ok((stream, (start - base) as usize..(end - base) as usize))
     }

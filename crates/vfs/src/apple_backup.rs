@@ -45,7 +45,7 @@ pub fn export(
     options: Options,
     progress: &dyn Progress,
 ) -> Result<Extracted> {
-    let reduction = Reduction::without_left_out(&*repository.reader()?, snapshot, &|_| false)?;
+    let reduction = Reduction::without_left_out(&repository.reader()?, snapshot, &|_| false)?;
     write(repository, snapshot, reduction, to, form, options, progress)
 }
 
@@ -59,7 +59,7 @@ pub fn export_apps(
     options: Options,
     progress: &dyn Progress,
 ) -> Result<Extracted> {
-    let reduction = Reduction::to_apps(&*repository.reader()?, snapshot, apps)?;
+    let reduction = Reduction::to_apps(&repository.reader()?, snapshot, apps)?;
     write(repository, snapshot, Some(reduction), to, form, options, progress)
 }
 

@@ -1,12 +1,13 @@
 //! A file's bytes as its owner knows them, or as the phone stored them.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use russet_apple_format::FileKey;
 use russet_apple_format::cipher::{self, BLOCK, decrypt_last_block, padding_len};
 use russet_apple_format::cipher_stream::{DecryptReader, EncryptPieces, EncryptReader};
 use russet_repository::format::tree::{Content, Layer, Node, NodeKind};
-use russet_repository::{Reader, RepositoryError};
+use russet_repository::{ContentReader, Reader, RepositoryError};
 
 use crate::Result;
 
@@ -29,6 +30,35 @@ pub(crate) fn plain<'a>(reader: &'a Reader, node: &Node, claimed: Option<u64>) -
     let key = FileKey::from_bytes(*key);
     let len = locked_len(reader, &content, &key, claimed)?;
     Ok((Box::new(DecryptReader::new(open, Some(&key)).take(len)), len))
+}
+
+/// Other cores unpack so many bytes ahead of whoever reads.
+const AHEAD: u64 = 4 << 20;
+
+/// Reads one content from beginning to end, while other cores unpack what comes next.
+pub(crate) struct ReadAhead<'a> {
+    reader: &'a Arc<Reader>,
+    content: &'a Content,
+    inner: ContentReader<'a>,
+    at: u64,
+    reached: u64,
+}
+
+impl<'a> ReadAhead<'a> {
+    pub(crate) fn new(reader: &'a Arc<Reader>, content: &'a Content) -> ReadAhead<'a> {
+        ReadAhead { reader, content, inner: reader.open(content), at: 0, reached: 0 }
+    }
+}
+
+impl Read for ReadAhead<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.at >= self.reached {
+            self.reached = self.reader.read_ahead(self.content, self.at..self.at + AHEAD).max(self.at + 1);
+        }
+        let n = self.inner.read(out)?;
+        self.at += n as u64;
+        Ok(n)
+    }
 }
 
 /// What takes a content, piece by piece.

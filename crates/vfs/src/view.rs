@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use rayon::prelude::*;
 use russet_apple_format::cipher_stream::DecryptReader;
@@ -18,6 +19,7 @@ use russet_repository::format::snapshot::{Snapshot, Source};
 use russet_repository::format::tree::{Layer, Node, NodeKind};
 use russet_repository::{Found, Reader, find, walk_on};
 
+use crate::content::ReadAhead;
 use crate::{File, Result, VfsError, content};
 
 /// What an entry is.
@@ -162,7 +164,7 @@ impl View {
     }
 
     /// What the files of a snapshot's tree are called by the manifest in it: domain and path, by the path in the tree.
-    pub fn names(reader: &Reader, snapshot: &Snapshot) -> Result<HashMap<Vec<u8>, (String, String)>> {
+    pub fn names(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<HashMap<Vec<u8>, (String, String)>> {
         let manifest = manifest(reader, snapshot)?;
         let rows = manifest.rows().map_err(|source| VfsError::Apple { file: "Manifest.db", source })?;
         let mut names = HashMap::new();
@@ -390,7 +392,7 @@ fn raw_item(domain: Arc<str>, path: &[u8], node: &Node) -> Item {
 const LARGEST_MBDB: u64 = 1 << 30;
 
 /// Opens the manifest that lies in a snapshot.
-pub(crate) fn manifest(reader: &Reader, snapshot: &Snapshot) -> Result<ManifestIndex> {
+pub(crate) fn manifest(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<ManifestIndex> {
     let apple = |file| move |source| VfsError::Apple { file, source };
     if let Some(node) = find(reader, &snapshot.root, b"Manifest.db")? {
         let NodeKind::File(inner) = &node.kind else { return Err(VfsError::NotApple) };
@@ -398,7 +400,7 @@ pub(crate) fn manifest(reader: &Reader, snapshot: &Snapshot) -> Result<ManifestI
             Some(Layer::Locked { key }) => Some(FileKey::from_bytes(*key)),
             _ => None,
         };
-        let bytes = DecryptReader::new(reader.open(inner), key.as_ref());
+        let bytes = DecryptReader::new(ReadAhead::new(reader, inner), key.as_ref());
         let len = inner.size() - inner.size() % 16;
         return Database::read(bytes, len).map(ManifestIndex::Database).map_err(apple("Manifest.db"));
     }
@@ -450,49 +452,63 @@ fn contents(reader: &Reader, snapshot: &Snapshot, unreadable: &mut Vec<(String, 
 }
 
 /// Rows of a manifest that are looked at together.
-const ROWS_AT_ONCE: usize = 8_192;
-/// More rows than this are not provided for before they come.
-const MOST_AHEAD: u64 = 1 << 22;
+const ROWS_AT_ONCE: usize = 4_096;
+/// Batches of rows that wait to be looked at.
+const BATCHES_AHEAD: usize = 2;
+
+/// Rows of a manifest, and whether it is a Manifest.mbdb.
+type Batch = (Vec<Row>, bool);
+
+/// Gives the rows of a snapshot's manifest out, a batch at a time: the records of a million rows would take as much memory as the manifest
+/// itself. Ends early if nobody takes them.
+fn give_rows(reader: &Arc<Reader>, snapshot: &Snapshot, batches: &SyncSender<Batch>) -> Result<()> {
+    let manifest = manifest(reader, snapshot)?;
+    let is_mbdb = matches!(manifest, ManifestIndex::Mbdb(_));
+    let rows = manifest.rows().map_err(|source| VfsError::Apple { file: "Manifest.db", source })?;
+    // Bad rows were named when the backup was brought in.
+    let mut rows = rows.flatten();
+    loop {
+        let batch: Vec<Row> = rows.by_ref().take(ROWS_AT_ONCE).collect();
+        if batch.is_empty() || batches.send((batch, is_mbdb)).is_err() {
+            return Ok(());
+        }
+    }
+}
 
 fn apple_items(
-    reader: &Reader,
+    reader: &Arc<Reader>,
     snapshot: &Snapshot,
     unreadable: &mut Vec<(String, String)>,
 ) -> Result<(Vec<Item>, Vec<LeftOut>)> {
-    let manifest = manifest(reader, snapshot)?;
-    let mut contents = contents(reader, snapshot, unreadable)?;
-    let rows = manifest.rows().map_err(|source| VfsError::Apple { file: "Manifest.db", source })?;
-    let is_mbdb = matches!(manifest, ManifestIndex::Mbdb(_));
-    // Bad rows were named when the backup was brought in.
-    let mut rows = rows.flatten();
-    let mut domain: Arc<str> = "".into();
-    let mut left_out = Vec::new();
-    let mut items = Vec::with_capacity(manifest.count().map_or(0, |count| count.min(MOST_AHEAD) as usize));
-    // A batch at a time: the records of a million rows would take as much memory as the manifest itself.
-    loop {
-        let batch: Vec<Row> = rows.by_ref().take(ROWS_AT_ONCE).collect();
-        if batch.is_empty() {
-            break;
-        }
-        let records: Vec<MbFile> = batch
-            .par_iter()
-            .map(|row| match is_mbdb {
-                true => russet_apple_format::mbdb::parse_record(&row.blob).map(|(_, file)| file).unwrap_or_default(),
-                false => MbFile::parse(&row.blob).unwrap_or_default(),
-            })
-            .collect();
-        for (row, record) in batch.into_iter().zip(records) {
-            if *domain != *row.domain {
-                domain = row.domain.as_str().into();
+    std::thread::scope(|scope| {
+        let (sender, batches) = sync_channel(BATCHES_AHEAD);
+        let giving = scope.spawn(move || give_rows(reader, snapshot, &sender));
+        let mut contents = contents(reader, snapshot, unreadable)?;
+        let mut domain: Arc<str> = "".into();
+        let mut left_out = Vec::new();
+        let mut items = Vec::with_capacity(contents.len());
+        for (batch, is_mbdb) in batches {
+            let records: Vec<MbFile> = batch
+                .par_iter()
+                .map(|row| match is_mbdb {
+                    true => russet_apple_format::mbdb::parse_record(&row.blob).map(|(_, file)| file).unwrap_or_default(),
+                    false => MbFile::parse(&row.blob).unwrap_or_default(),
+                })
+                .collect();
+            for (row, record) in batch.into_iter().zip(records) {
+                if *domain != *row.domain {
+                    domain = row.domain.as_str().into();
+                }
+                if contents.get(&row.file_id).is_some_and(|node| node.left_out.is_some()) {
+                    left_out.push(LeftOut { domain: domain.clone(), path: row.path.into_bytes(), bytes: record.size });
+                    continue;
+                }
+                items.extend(apple_item(reader, &mut contents, domain.clone(), row, record));
             }
-            if contents.get(&row.file_id).is_some_and(|node| node.left_out.is_some()) {
-                left_out.push(LeftOut { domain: domain.clone(), path: row.path.into_bytes(), bytes: record.size });
-                continue;
-            }
-            items.extend(apple_item(reader, &mut contents, domain.clone(), row, record));
         }
-    }
-    Ok((items, left_out))
+        giving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok((items, left_out))
+    })
 }
 
 /// What a row stands for; nothing if it is one that a phone had not finished with, and there is no content for it.

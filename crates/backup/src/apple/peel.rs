@@ -13,6 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use russet_apple_format::FileKey;
 use russet_apple_format::cipher::{BLOCK, Decryptor, decrypt_last_block, padding_len};
 use russet_repository::format::tree::{Content, Layer};
+use russet_repository::stages::{Stage, timed};
 use russet_repository::{BEST_PIECE, Draft, Hint, Known, RepositoryError};
 use sha1::{Digest, Sha1};
 
@@ -110,15 +111,15 @@ fn peel(
     while left > 0 {
         let want = left.min(BEST_PIECE as u64) as usize;
         buffer.resize(want, 0);
-        if let Err(error) = file.read_exact(buffer) {
+        if let Err(error) = timed(Stage::ReadSource, || file.read_exact(buffer)) {
             // It became shorter while it was read: whoever called reads it again.
             return if error.kind() == io::ErrorKind::UnexpectedEof { Ok(None) } else { Err(RepositoryError::Source(error)) };
         }
-        ciphertext.update(buffer);
+        timed(Stage::Unlock, || ciphertext.update(buffer));
         if let Some(sha) = &mut sha {
             sha.update(&buffer);
         }
-        if decryptor.decrypt(buffer).is_err() {
+        if timed(Stage::Unlock, || decryptor.decrypt(buffer)).is_err() {
             return Ok(None);
         }
         left -= want as u64;

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use russet_repository::format::snapshot::{Problem, ProblemKind, Severity};
 use russet_repository::format::tree::{Content, NodeKind};
+use russet_repository::stages::{Stage, timed};
 use russet_repository::{BEST_PIECE, Draft, FileWriter, Hint, Known, Progress, RepositoryError};
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
 
@@ -194,7 +195,7 @@ fn read_up_to(
         let wanted = usize::try_from(len - total).unwrap_or(usize::MAX).min(buffer.len());
         let mut filled = 0;
         while filled < wanted {
-            match file.read(&mut buffer[filled..wanted]) {
+            match timed(Stage::ReadSource, || file.read(&mut buffer[filled..wanted])) {
                 Ok(0) => break,
                 Ok(n) => filled += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -13,6 +13,7 @@ use crate::index::Index;
 use crate::names;
 use crate::packer::open_directory;
 use crate::repo::Repository;
+use crate::stages::{Stage, timed};
 use crate::{RepositoryError, Result};
 
 /// How every SQLite file begins.
@@ -74,8 +75,8 @@ impl Frames<'_> {
         while self.next * len < range.end {
             let step = len + TAG;
             let frame = self.bytes.get(self.header.len() + self.next * step..)?.get(..step)?;
-            self.hasher.update(frame);
-            if self.opener.open_onto(self.next as u32, frame, self.window).is_err() {
+            timed(Stage::NamePack, || self.hasher.update(frame));
+            if timed(Stage::Open, || self.opener.open_onto(self.next as u32, frame, self.window)).is_err() {
                 self.broken.push(self.next);
             }
             self.next += 1;
@@ -91,7 +92,7 @@ impl PackChecker {
     /// Reads a pack.
     pub(super) fn read(&mut self, repository: &Repository, pack: Indexed<'_>) -> Result<Found> {
         let mut bytes = std::mem::take(&mut self.bytes);
-        repository.store().get_all_into(pack.name, &mut bytes)?;
+        timed(Stage::Fetch, || repository.store().get_all_into(pack.name, &mut bytes))?;
         self.examine(repository, pack, bytes)
     }
 
@@ -115,12 +116,15 @@ impl PackChecker {
         for segment in &directory.segments {
             let end = at + segment.stored_len as usize;
             let stored = frames.get(at..end);
-            let unpacked = stored.and_then(|stored| unpack_segment_into(segment.codec, stored, segment.raw_len, raw).ok());
+            let unpacked = stored.and_then(|stored| {
+                timed(Stage::Unpack, || unpack_segment_into(segment.codec, stored, segment.raw_len, raw)).ok()
+            });
             let raw = unpacked.is_some().then_some(&raw[..]);
             let mut inside = 0;
             for (id, len) in &segment.chunks {
                 let plain = raw.and_then(|raw| raw.get(inside..inside + *len as usize));
-                let sound = plain.is_some_and(|plain| check_chunk(&keys.writing, directory.kind, *id, plain).is_ok());
+                let sound = plain
+                    .is_some_and(|plain| timed(Stage::Check, || check_chunk(&keys.writing, directory.kind, *id, plain)).is_ok());
                 let location = index.find(id).map(|location| (location, index.segment(location.segment)));
                 if let Some((location, place)) = location
                     && place.pack == number

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
+use std::sync::Arc;
 
 use russet_apple_format::app::{App, Apps};
 use russet_apple_format::info::{self, Info};
@@ -42,7 +43,7 @@ pub struct Reduction {
 impl Reduction {
     /// A backup that holds nothing but these apps, each a bundle id or a name. That there is nothing of one of them is an error, because
     /// its name was mistyped.
-    pub fn to_apps(reader: &Reader, snapshot: &Snapshot, apps: &[String]) -> Result<Reduction> {
+    pub fn to_apps(reader: &Arc<Reader>, snapshot: &Snapshot, apps: &[String]) -> Result<Reduction> {
         let (manifest, found) = apps_in(reader, snapshot, apps)?;
         if let Some((wanted, _)) = apps.iter().zip(&found).find(|(_, app)| app.is_empty()) {
             return Err(VfsError::NoPath { path: format!("app {wanted}") });
@@ -53,12 +54,12 @@ impl Reduction {
     }
 
     /// A backup that holds one domain and nothing else.
-    pub fn to_domain(reader: &Reader, snapshot: &Snapshot, domain: &str) -> Result<Reduction> {
+    pub fn to_domain(reader: &Arc<Reader>, snapshot: &Snapshot, domain: &str) -> Result<Reduction> {
         Reduction::to(reader, snapshot, open(reader, snapshot)?, &|found| found == domain, &|_| false)
     }
 
     /// A backup that holds everything but these apps. Nothing if there is nothing of them.
-    pub fn without_apps(reader: &Reader, snapshot: &Snapshot, apps: &[String]) -> Result<Option<Reduction>> {
+    pub fn without_apps(reader: &Arc<Reader>, snapshot: &Snapshot, apps: &[String]) -> Result<Option<Reduction>> {
         let (manifest, found) = apps_in(reader, snapshot, apps)?;
         if found.iter().all(App::is_empty) {
             return Ok(None);
@@ -71,7 +72,7 @@ impl Reduction {
     /// A backup that does not name the files that were left out of the snapshot, but those that are named to `stays` and wanted by it.
     /// Nothing if that is all of it.
     pub fn without_left_out(
-        reader: &Reader,
+        reader: &Arc<Reader>,
         snapshot: &Snapshot,
         stays: &dyn Fn(&RowName<'_>) -> bool,
     ) -> Result<Option<Reduction>> {
@@ -91,7 +92,7 @@ impl Reduction {
     }
 
     fn to(
-        reader: &Reader,
+        reader: &Arc<Reader>,
         snapshot: &Snapshot,
         manifest: ManifestIndex,
         keeps: &dyn Fn(&str) -> bool,
@@ -104,7 +105,7 @@ impl Reduction {
     }
 
     fn of(
-        reader: &Reader,
+        reader: &Arc<Reader>,
         snapshot: &Snapshot,
         manifest: ManifestIndex,
         keeps: &dyn Fn(&RowName<'_>) -> bool,
@@ -176,7 +177,7 @@ impl Reduction {
 }
 
 /// Opens the list of files.
-fn open(reader: &Reader, snapshot: &Snapshot) -> Result<ManifestIndex> {
+fn open(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<ManifestIndex> {
     if snapshot.source != Source::AppleBackup {
         return Err(VfsError::NotApple);
     }
@@ -187,25 +188,25 @@ fn open(reader: &Reader, snapshot: &Snapshot) -> Result<ManifestIndex> {
 }
 
 /// Opens the list of files and finds apps in it.
-fn apps_in(reader: &Reader, snapshot: &Snapshot, wanted: &[String]) -> Result<(ManifestIndex, Vec<App>)> {
+fn apps_in(reader: &Arc<Reader>, snapshot: &Snapshot, wanted: &[String]) -> Result<(ManifestIndex, Vec<App>)> {
     let manifest = open(reader, snapshot)?;
     let apps = apps_of(reader, snapshot, &manifest)?;
     Ok((manifest, wanted.iter().map(|wanted| apps.find(wanted)).collect()))
 }
 
 /// The apps of a snapshot.
-pub fn apps(reader: &Reader, snapshot: &Snapshot) -> Result<Apps> {
+pub fn apps(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<Apps> {
     apps_of(reader, snapshot, &open(reader, snapshot)?)
 }
 
-fn apps_of(reader: &Reader, snapshot: &Snapshot, manifest: &ManifestIndex) -> Result<Apps> {
+fn apps_of(reader: &Arc<Reader>, snapshot: &Snapshot, manifest: &ManifestIndex) -> Result<Apps> {
     let domains = manifest.domains().map_err(apple("Manifest.db"))?;
     let applications = manifest_plist(reader, snapshot)?.applications();
     Ok(Apps::new(domains.into_iter().map(|(domain, _)| domain).collect(), applications, app_names(reader, snapshot)?))
 }
 
 /// The ids of files that were left out of a snapshot on purpose.
-fn left_out(reader: &Reader, snapshot: &Snapshot) -> Result<HashSet<[u8; 20]>> {
+fn left_out(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<HashSet<[u8; 20]>> {
     let mut ids = HashSet::new();
     if snapshot.facts.contains_key(EXCLUDED_FILES) {
         walk(reader, &snapshot.root, &mut |found| {
@@ -217,12 +218,12 @@ fn left_out(reader: &Reader, snapshot: &Snapshot) -> Result<HashSet<[u8; 20]>> {
 }
 
 /// What the owner calls apps, by bundle id, as far as the backup tells.
-pub(crate) fn app_names(reader: &Reader, snapshot: &Snapshot) -> Result<BTreeMap<String, String>> {
+pub(crate) fn app_names(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<BTreeMap<String, String>> {
     let info = info_plist(reader, snapshot)?.and_then(|info| Info::parse(&info).ok());
     Ok(info.map(|info| info.app_names).unwrap_or_default())
 }
 
-fn info_plist(reader: &Reader, snapshot: &Snapshot) -> Result<Option<Vec<u8>>> {
+fn info_plist(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<Option<Vec<u8>>> {
     let Some(node) = find(reader, &snapshot.root, b"Info.plist")?.filter(|node| node.size() <= LARGEST_INFO) else {
         return Ok(None);
     };
@@ -232,7 +233,7 @@ fn info_plist(reader: &Reader, snapshot: &Snapshot) -> Result<Option<Vec<u8>>> {
 }
 
 /// The key of the list of files, which its node keeps.
-fn manifest_key(reader: &Reader, snapshot: &Snapshot) -> Result<Option<FileKey>> {
+fn manifest_key(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<Option<FileKey>> {
     Ok(match find(reader, &snapshot.root, MANIFESTS[0])? {
         Some(Node { layer: Some(Layer::Peeled { key, .. } | Layer::Locked { key }), .. }) => Some(FileKey::from_bytes(key)),
         _ => None,

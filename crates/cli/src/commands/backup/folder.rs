@@ -14,6 +14,7 @@ use crate::places;
 use crate::progress::Meter;
 use crate::report::{Code, Failure, Result};
 use crate::session::Session;
+use crate::stats;
 use crate::text::{date, plural};
 
 const WHY: &str = "This backup is encrypted. Its password is the one that Finder, iTunes or Apple Devices asked for; it is kept sealed in the repository.";
@@ -81,6 +82,7 @@ impl Run<'_> {
         let time = began.elapsed();
         // What is in a backup and what is not takes longer to find out than that nothing has changed.
         let unchanged = saved.snapshot.new_bytes == 0 && saved.snapshot.parent.is_some() && !out.json;
+        stats::enter("finding what is not in it");
         let coverage = if unchanged { None } else { coverage(self.repository, &saved.snapshot, LARGEST_LIBRARY).ok() };
         Ok(Done { saved, time, coverage, wire: None, remarks: Vec::new() })
     }
