@@ -17,6 +17,7 @@ use russet_store::Store;
 use crate::chunk::{DENSE, Known};
 use crate::content::ContentBuilder;
 use crate::file_writer::FileWriter;
+use crate::page_names::PageNames;
 use crate::pipeline::Pipeline;
 use crate::reader::Reader;
 use crate::repo::{put_snapshot, remove_snapshot};
@@ -67,6 +68,7 @@ pub struct Draft {
     pipeline: Arc<Pipeline>,
     /// What a key that only adds keeps at hand, and how it gets there.
     shadow: Option<(Arc<Shadow>, Arc<Pipeline>)>,
+    page_names: Option<Arc<PageNames>>,
 }
 
 impl std::fmt::Debug for Draft {
@@ -86,7 +88,12 @@ impl Draft {
         let shadow = shadow.and_then(|shadow| shadow.pipeline().ok().map(|beside| (shadow, beside)));
         let beside = shadow.as_ref().map(|(_, beside)| beside.clone());
         let pipeline = Pipeline::beside(store.clone(), keys.clone(), share, reader.index().clone(), beside);
-        Draft { store, keys, reader, pipeline, shadow }
+        Draft { store, keys, reader, pipeline, shadow, page_names: None }
+    }
+
+    /// The same, but what the pages of databases are called is remembered there.
+    pub(crate) fn with_page_names(self, page_names: Option<PageNames>) -> Draft {
+        Draft { page_names: page_names.map(Arc::new), ..self }
     }
 
     /// Reads what was in the repository when the draft began.
@@ -97,8 +104,8 @@ impl Draft {
     /// Starts a file's content, to be pushed piece by piece. Any number may be open, each on its own thread.
     pub fn file<'a>(&self, known: impl Into<Known<'a>>) -> FileWriter {
         let Known { hint, former } = known.into();
-        let former = former.filter(|_| self.keys.can_read());
-        FileWriter::new(self.pipeline.clone(), hint, former.map(|content| (self.reader.clone(), content.clone())))
+        let former = former.map(|content| (self.reader.clone(), content.clone()));
+        FileWriter::new(self.pipeline.clone(), hint, former, self.page_names.clone())
     }
 
     /// Stores everything that `source` gives. `buffer` is scratch space; `seen` is told each piece before it is stored.
@@ -211,7 +218,8 @@ impl Draft {
 
     /// Makes everything durable, and then the snapshot. Must not be called by a worker of the thread pool.
     pub fn commit(self, root: Content, meta: Meta) -> Result<Saved> {
-        let (store, keys, shadow, new_bytes) = (self.store.clone(), self.keys.clone(), self.shadow.clone(), self.new_bytes());
+        let (store, keys, new_bytes) = (self.store.clone(), self.keys.clone(), self.new_bytes());
+        let (shadow, page_names) = (self.shadow.clone(), self.page_names.clone());
         let mut settled = self.finish(meta.finished)?;
         let snapshot = Snapshot {
             started: meta.started,
@@ -238,6 +246,9 @@ impl Draft {
         let saved = Saved { name, snapshot };
         if let Some((shadow, beside)) = shadow {
             shadow.remember(&beside, &saved);
+        }
+        if let Some(page_names) = page_names {
+            page_names.tidy();
         }
         Ok(saved)
     }

@@ -9,7 +9,8 @@ use russet_format::tree::{Content, Entry};
 use crate::Result;
 use crate::chunk::{Cut, Hint, Kind, SNIFF, Style};
 use crate::content::ContentBuilder;
-use crate::former::Former;
+use crate::former::{Former, MOST_PAGES};
+use crate::page_names::PageNames;
 use crate::pipeline::{Class, OpenSegment, Pipeline};
 use crate::reader::Reader;
 
@@ -33,9 +34,12 @@ pub struct FileWriter {
     class: Class,
     segment: Option<OpenSegment>,
     content: ContentBuilder,
-    /// What it was in the snapshot before, until its first bytes are known.
+    /// What it was in the snapshot before.
     before: Option<(Arc<Reader>, Content)>,
     pages: Option<Pages>,
+    /// What the pages of a database are called, and where that is remembered.
+    page_names: Option<Arc<PageNames>>,
+    named: Vec<u128>,
 }
 
 /// A database that is compared with what it was.
@@ -62,8 +66,17 @@ impl std::fmt::Debug for FileWriter {
 }
 
 impl FileWriter {
-    pub(crate) fn new(pipeline: Arc<Pipeline>, hint: Hint, before: Option<(Arc<Reader>, Content)>) -> FileWriter {
+    pub(crate) fn new(
+        pipeline: Arc<Pipeline>,
+        hint: Hint,
+        before: Option<(Arc<Reader>, Content)>,
+        page_names: Option<Arc<PageNames>>,
+    ) -> FileWriter {
+        let can_compare = pipeline.can_compare();
         FileWriter {
+            before: before.filter(|_| can_compare),
+            page_names: page_names.filter(|_| can_compare),
+            named: Vec::new(),
             pipeline,
             hint,
             style: None,
@@ -72,7 +85,6 @@ impl FileWriter {
             class: Class::Mixed,
             segment: None,
             content: ContentBuilder::default(),
-            before,
             pages: None,
         }
     }
@@ -106,7 +118,11 @@ impl FileWriter {
         if let Some(segment) = self.segment.take() {
             pipeline.put_back(self.class, segment);
         }
-        std::mem::take(&mut self.content).finish(&mut |list| pipeline.keep_tree(list))
+        let content = std::mem::take(&mut self.content).finish(&mut |list| pipeline.keep_tree(list))?;
+        if let (Some(page_names), Kind::Database { page }) = (&self.page_names, style.content) {
+            page_names.save(&content, page, &self.named, self.before.as_ref().map(|(_, former)| former));
+        }
+        Ok(content)
     }
 
     fn look(&mut self) -> Style {
@@ -116,8 +132,9 @@ impl FileWriter {
             Kind::Dense => Class::Dense,
             Kind::Mixed => Class::Mixed,
         };
-        if let (Kind::Database { page }, Some((reader, content))) = (style.content, self.before.take()) {
-            let former = Former::read(&reader, &self.pipeline, &content, page);
+        if let (Kind::Database { page }, Some((reader, content))) = (style.content, &self.before) {
+            let remembered = self.page_names.as_ref().and_then(|names| names.load(content, page));
+            let former = Former::of(reader, &self.pipeline, content, page, remembered);
             self.pages = former.map(|former| Pages { former, changed: Vec::new(), pieces: Vec::new() });
         }
         *self.style.insert(style)
@@ -147,6 +164,10 @@ impl FileWriter {
     }
 
     fn chunk(&mut self, plain: &[u8]) -> Result<()> {
+        if let (Some(Style { content: Kind::Database { page }, .. }), Some(_)) = (self.style, &self.page_names) {
+            let names = plain.chunks_exact(page).map(|page| self.pipeline.page_name(page));
+            self.named.extend(names.take(MOST_PAGES - self.named.len()));
+        }
         let id = self.keep(plain)?;
         self.entry(Entry::whole(id, plain.len() as u64))
     }
@@ -172,7 +193,12 @@ impl FileWriter {
         if pages.pieces.len() >= MOST_PIECES {
             self.flush_pages(&mut pages)?;
         }
-        let mut found: Vec<Option<Entry>> = plain.chunks(page).map(|page| pages.former.find(&self.pipeline, page)).collect();
+        // A last page may be cut short; then it is none.
+        let first = self.named.len();
+        self.named.extend(plain.chunks_exact(page).map(|page| self.pipeline.page_name(page)));
+        let mut found: Vec<Option<Entry>> = self.named[first..].iter().map(|&name| pages.former.find(name)).collect();
+        found.resize(plain.len().div_ceil(page), None);
+        self.named.truncate(MOST_PAGES);
         let mut chunks: Vec<ChunkId> = found.iter().flatten().map(|entry| entry.id).collect();
         chunks.sort_unstable();
         chunks.dedup();

@@ -12,7 +12,7 @@ use crate::pipeline::Pipeline;
 use crate::reader::Reader;
 
 /// So many pages are looked at, which takes 20 bytes each; what a larger database has beyond them is cut as if it were new.
-const MOST_PAGES: usize = 1 << 20;
+pub(crate) const MOST_PAGES: usize = 1 << 20;
 /// Segments are unpacked ahead in steps of so many bytes.
 const AHEAD: u64 = 8 << 20;
 
@@ -32,17 +32,27 @@ pub(crate) struct Former {
 }
 
 impl Former {
-    /// Reads a database as it was. Gives nothing if that is of no use. What cannot be read is as if it had not been there.
-    pub(crate) fn read(reader: &Arc<Reader>, pipeline: &Pipeline, content: &Content, page: usize) -> Option<Former> {
+    /// Recalls a database as it was, or reads it if nobody remembers what its pages are called. Gives nothing if that is of no use. What
+    /// cannot be read is as if it had not been there.
+    pub(crate) fn of(
+        reader: &Arc<Reader>,
+        pipeline: &Pipeline,
+        content: &Content,
+        page: usize,
+        remembered: Option<Vec<u128>>,
+    ) -> Option<Former> {
         let mut former = Former { page, names: Vec::new(), by_name: Vec::new(), runs: Vec::new(), last: usize::MAX, asked: 0 };
         let len = content.size().min((MOST_PAGES * page) as u64);
         former.names.resize((len / page as u64) as usize, 0);
         let mut ahead = 0;
-        let visited = reader.visit(content, &(0..len), &mut |start, entry| {
-            if start >= ahead {
-                ahead = reader.read_ahead(content, start..start + AHEAD).max(start + 1);
+        let visited = reader.visit(content, &(0..len), &mut |start, entry| match &remembered {
+            Some(names) => former.recall(reader, names, start, entry),
+            None => {
+                if start >= ahead {
+                    ahead = reader.read_ahead(content, start..start + AHEAD).max(start + 1);
+                }
+                former.take(reader, pipeline, start, entry);
             }
-            former.take(reader, pipeline, start, entry);
         });
         visited.ok()?;
         let names = &former.names;
@@ -52,19 +62,35 @@ impl Former {
         (!former.by_name.is_empty()).then_some(former)
     }
 
-    /// Names the pages that lie within one chunk, or part of one.
-    fn take(&mut self, reader: &Reader, pipeline: &Pipeline, start: u64, entry: &Entry) {
+    /// The number of the first page that lies within one chunk, or part of one, if pages can be taken over from there.
+    fn first_page(&self, reader: &Reader, start: u64, entry: &Entry) -> Option<usize> {
         let page = self.page as u64;
         // What may go must not be built on.
-        if !start.is_multiple_of(page) || !reader.index().knows(&entry.id) {
-            return;
-        }
+        let is_fit = start.is_multiple_of(page) && reader.index().knows(&entry.id);
+        is_fit.then_some((start / page) as usize)
+    }
+
+    /// Reads what lies within one chunk, or part of one, and names its pages.
+    fn take(&mut self, reader: &Reader, pipeline: &Pipeline, start: u64, entry: &Entry) {
+        let Some(first) = self.first_page(reader, start, entry) else { return };
         let Ok(piece) = reader.piece(ChunkKind::Data, entry) else { return };
-        let first = (start / page) as usize;
         let known = self.names.iter_mut().skip(first).zip(piece.bytes().chunks_exact(self.page));
         for (name, plain) in known {
             *name = pipeline.page_name(plain);
         }
+        self.add_run(first, entry);
+    }
+
+    /// The same without reading it.
+    fn recall(&mut self, reader: &Reader, names: &[u128], start: u64, entry: &Entry) {
+        let Some(first) = self.first_page(reader, start, entry) else { return };
+        let pages = (entry.len / self.page as u64) as usize;
+        let known = self.names.iter_mut().zip(names).skip(first).take(pages);
+        known.for_each(|(name, known)| *name = *known);
+        self.add_run(first, entry);
+    }
+
+    fn add_run(&mut self, first: usize, entry: &Entry) {
         self.runs.push((first as u32, Entry { from: Some(entry.from.unwrap_or(0)), ..*entry }));
     }
 
@@ -73,14 +99,10 @@ impl Former {
         self.page
     }
 
-    /// Looks for the next page of the database as it is now, and says where it was.
-    pub(crate) fn find(&mut self, pipeline: &Pipeline, plain: &[u8]) -> Option<Entry> {
+    /// Looks for the next page of the database as it is now by its name, and says where it was.
+    pub(crate) fn find(&mut self, name: u128) -> Option<Entry> {
         let position = self.asked;
         self.asked += 1;
-        if plain.len() != self.page {
-            return None;
-        }
-        let name = pipeline.page_name(plain);
         let is_it = |&number: &usize| self.names.get(number) == Some(&name);
         let anywhere = || {
             let at = self.by_name.partition_point(|&page| self.names[page as usize] < name);

@@ -23,6 +23,7 @@ pub use file_writer::FileWriter;
 mod former;
 mod marks;
 mod packer;
+mod page_names;
 mod pipeline;
 
 mod index;

@@ -180,7 +180,9 @@ impl Repository {
         }
         // What other runs have written since is worth knowing, and so is afterwards what this one writes.
         self.forget_index();
+        let page_names = self.cache.as_ref().map(|cache| cache.page_names(&self.keys));
         let draft = Draft::start(self.store.clone(), self.keys.clone(), self.parity(), self.reader()?, self.shadow.clone());
+        let draft = draft.with_page_names(page_names);
         self.forget_index();
         Ok(draft)
     }

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use common::{Files, OPTIONS, T0, create, is_sound, load, meta, noise, open, sound};
@@ -71,6 +72,42 @@ fn pages_that_stayed_or_moved_are_not_stored_again() {
 
     let truth = [(first.name, files(&database(1000))), (second.name, files(&bytes)), (third.name, files(&moved))];
     is_sound(&open(Arc::new(store.clone())), &truth);
+}
+
+#[test]
+fn a_database_is_compared_without_being_read_where_somebody_remembers_what_its_pages_are_called() {
+    let cache = tempfile::tempdir().unwrap();
+    let open = |store: &MemoryStore, cache: Option<&Path>| Repository::open(Arc::new(store.clone()), b"pw", cache).unwrap();
+    let store = MemoryStore::default();
+    drop(create(&store));
+    let mut bytes = database(1000);
+    let first = save(&open(&store, Some(cache.path())), &bytes, None, T0);
+    change(&mut bytes, 500, 77);
+    let new = |repository: &Repository, bytes: &[u8], former: &Saved, now| {
+        let saved = save(repository, bytes, Some(former), now);
+        (saved.snapshot.new_bytes as usize / PAGE, saved)
+    };
+    let undamaged = MemoryStore::from(store.snapshot());
+    // More damage than parity heals: whoever reads the old database finds out.
+    for (name, file) in store.snapshot().iter().filter(|(name, _)| name.as_str().starts_with("packs/")) {
+        if file.len() > 100_000 {
+            (2000..file.len() as u64).step_by(4096).for_each(|at| store.corrupt(name, at, 1).unwrap());
+        }
+    }
+    let (alone, _) = new(&open(&MemoryStore::from(store.snapshot()), None), &bytes, &first, T0 + 1);
+    assert!(alone >= 16, "what cannot be read cannot be compared, so a whole chunk is new: {alone} pages");
+    let (remembered, _) = new(&open(&MemoryStore::from(store.snapshot()), Some(cache.path())), &bytes, &first, T0 + 1);
+    assert!(remembered < 4, "nobody had to read: {remembered} pages");
+
+    // The names of what was stored the second time are remembered too, of pages that moved as well.
+    let repository = open(&undamaged, Some(cache.path()));
+    let second = save(&repository, &bytes, Some(&first), T0 + 2);
+    let mut moved = bytes.clone();
+    moved.drain(200 * PAGE..201 * PAGE);
+    let (pages, third) = new(&repository, &moved, &second, T0 + 3);
+    assert!(pages < 3, "{pages} pages");
+    assert_eq!(load(&open(&undamaged, None), &third), files(&moved));
+    sound(&undamaged, &[(first.name, files(&database(1000))), (second.name, files(&bytes)), (third.name, files(&moved))]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use russet_format::key::Keys;
 use russet_format::pack::ChunkKind;
 
 use super::{Bytes, Index};
+use crate::page_names::PageNames;
 
 const MAC: usize = 32;
 /// So much is hashed in one go.
@@ -39,6 +40,11 @@ impl IndexCache {
 
     fn path(&self, key: &[u8; 32]) -> PathBuf {
         self.folder.join(format!("index-{}", &FileName(*key).hex()[..32]))
+    }
+
+    /// Where the same repository's names of pages are.
+    pub(crate) fn page_names(&self, keys: &Keys) -> PageNames {
+        PageNames::new(&self.folder, keys)
     }
 
     /// A folder for what is not needed for long; nothing if there can be none.
@@ -114,7 +120,7 @@ impl IndexCache {
         out.file.write_all(&self.mac(&out.pieces))?;
         fs::rename(&partial, &target)?;
         for old in fs::read_dir(&self.folder)?.flatten() {
-            if old.path() != target {
+            if old.path() != target && !old.file_type()?.is_dir() {
                 fs::remove_file(old.path())?;
             }
         }
