@@ -79,8 +79,8 @@ pub struct PackPlan {
     /// Chunks that only it held and that cannot be read.
     pub lost: u64,
     name: FileName,
-    /// The one pack, and what is to be saved of it.
-    rescue: Option<(IndexedPack, Vec<(ChunkId, bool)>)>,
+    /// What is to be stored again: of itself, and of packs that were condemned and hold what it lost.
+    rescue: Vec<(IndexedPack, Vec<(ChunkId, bool)>)>,
 }
 
 /// A snapshot and what it lost.
@@ -144,7 +144,7 @@ pub fn plan(repository: &Repository, options: Options, progress: &dyn Progress) 
 
     progress.phase(Phase::CheckingStructure, 0, 0);
     let mut giving_up = GivingUp::of(repository, &sources, packs, &suspects);
-    let lost = giving_up.weigh(&gone);
+    let lost = giving_up.weigh(&gone, &sources.condemned);
     let index_after = Arc::new(giving_up.index(&sources));
     let reader = Reader::new(repository.store().clone(), repository.keys().clone(), index_after.clone());
     let opened = repository.snapshots()?;
@@ -210,12 +210,13 @@ pub fn repair(
     let draft = repository.draft_on(plan.index_after);
     let given_up: Vec<FileName> = plan.packs.iter().map(|pack| pack.name).collect();
     for pack in plan.packs {
-        let Some((pack, chunks)) = pack.rescue else { continue };
-        let (reader, kind) = (reader_of(repository, &pack), pack.directory.kind);
-        for (id, zstd) in chunks {
-            let chunk = reader.chunk(kind, &id)?;
-            draft.keep_again(kind, zstd, chunk.bytes()).map_err(|error| draft.cause(error))?;
-            progress.advance(0, chunk.bytes().len() as u64);
+        for (pack, chunks) in pack.rescue {
+            let (reader, kind) = (reader_of(repository, &pack), pack.directory.kind);
+            for (id, zstd) in chunks {
+                let chunk = reader.chunk(kind, &id)?;
+                draft.keep_again(kind, zstd, chunk.bytes()).map_err(|error| draft.cause(error))?;
+                progress.advance(0, chunk.bytes().len() as u64);
+            }
         }
         progress.advance(1, 0);
     }
@@ -396,10 +397,10 @@ impl GivingUp {
         let mut names: Vec<FileName> = sources.packs.iter().copied().collect();
         names.sort();
         for name in names {
-            // What was condemned before is given up already; nothing that is needed lies only there.
+            // What was condemned before is given up already.
             let is_condemned = sources.condemned.contains(&name);
             let mut plan =
-                PackPlan { file: pack_file(name), why: String::new(), saved: 0, saved_bytes: 0, lost: 0, name, rescue: None };
+                PackPlan { file: pack_file(name), why: String::new(), saved: 0, saved_bytes: 0, lost: 0, name, rescue: Vec::new() };
             match (giving_up.packs.get(&name), suspects.get(&name)) {
                 (Some(_), None) => continue,
                 (None, _) if is_condemned => continue,
@@ -422,31 +423,45 @@ impl GivingUp {
         giving_up
     }
 
-    /// Finds what is to be saved and what is lost: chunks that no other pack holds.
-    fn weigh(&mut self, gone: &[IndexedPack]) -> HashMap<ChunkId, String> {
+    /// Finds what is to be saved and what is lost: chunks that no other pack holds that stays.
+    fn weigh(&mut self, gone: &[IndexedPack], condemned: &HashSet<FileName>) -> HashMap<ChunkId, String> {
         let sound = self.packs.values().filter(|pack| !self.hidden.contains_key(&pack.name));
-        let sound = Index::build(sound, &HashSet::new());
+        let (spare, firm): (Vec<_>, Vec<_>) = sound.partition(|pack| condemned.contains(&pack.name));
+        let firm_index = Index::build(firm.iter().copied(), &HashSet::new());
+        let sound = Index::build(firm.into_iter().chain(spare.iter().copied()), &HashSet::new());
         let mut saved: HashSet<ChunkId> = HashSet::new();
         for plan in &mut self.plans {
-            let Some(hidden) = self.hidden.get(&plan.name) else { continue };
-            let mut chunks = Vec::new();
-            for segment in &hidden.directory.segments {
-                for (id, len) in &segment.chunks {
-                    if *id != HIDDEN && sound.find(id).is_none() && saved.insert(*id) {
-                        chunks.push((*id, segment.codec == Codec::Zstd));
-                        plan.saved_bytes += u64::from(*len);
+            let (Some(hidden), Some(pack)) = (self.hidden.get(&plan.name), self.packs.get(&plan.name)) else { continue };
+            let at_stake: HashSet<ChunkId> = chunks_of(pack).filter(|id| firm_index.find(id).is_none()).collect();
+            for source in std::iter::once(hidden).chain(spare.iter().copied()) {
+                let mut chunks = Vec::new();
+                for segment in &source.directory.segments {
+                    for (id, len) in &segment.chunks {
+                        if at_stake.contains(id) && saved.insert(*id) {
+                            chunks.push((*id, segment.codec == Codec::Zstd));
+                            plan.saved_bytes += u64::from(*len);
+                        }
                     }
                 }
+                plan.saved += chunks.len() as u64;
+                if !chunks.is_empty() {
+                    plan.rescue.push((source.clone(), chunks));
+                }
             }
-            plan.saved = chunks.len() as u64;
-            plan.rescue = Some((hidden.clone(), chunks));
         }
+        let left: HashSet<ChunkId> = self.hidden.values().flat_map(chunks_of).collect();
         let mut lost = HashMap::new();
-        let is_lost = |id: &ChunkId| sound.find(id).is_none() && !saved.contains(id);
+        let is_lost = |id: &ChunkId| sound.find(id).is_none() && !left.contains(id);
         for plan in &mut self.plans {
             let Some(pack) = self.packs.get(&plan.name) else { continue };
             for id in chunks_of(pack).filter(is_lost) {
                 plan.lost += u64::from(lost.insert(id, format!("{}: {}", plan.file, plan.why)).is_none());
+            }
+        }
+        // A pack that was condemned while another held the same may be the only one by now.
+        for pack in self.hidden.keys().filter_map(|name| self.packs.get(name)) {
+            for id in chunks_of(pack).filter(is_lost) {
+                lost.entry(id).or_insert_with(|| format!("{}: it is damaged", pack_file(pack.name)));
             }
         }
         for pack in gone {

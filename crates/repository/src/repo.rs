@@ -364,7 +364,8 @@ impl Repository {
 
     /// Whether a snapshot was sealed by a holder of a full key. A backup-only key seals in another envelope.
     pub(crate) fn is_by_full_key(&self, snapshot: FileName) -> bool {
-        self.store.get(&names::file(names::SNAPSHOTS, snapshot), 24..25).is_ok_and(|envelope| envelope == [1])
+        // Of the copy that is whole: what another says of itself may be anything.
+        read_kept(&*self.store, &names::file(names::SNAPSHOTS, snapshot)).is_ok_and(|bytes| bytes.get(24) == Some(&1))
     }
 
     /// Marks a snapshot as one to keep, and says why; an empty reason takes the mark away.
@@ -552,7 +553,10 @@ pub(crate) fn open_mirrored<T>(
                 let second = read(&names::mirror(&name));
                 let healed = second.is_ok();
                 opened.entries.extend(second.ok().map(|value| (hash, value)));
-                opened.damaged.push(DamagedFile { file: name.to_string(), why: error.to_string(), healed });
+                // One copy is enough, and the other may be missing because a run was killed.
+                if !(healed && is_gone(&error)) {
+                    opened.damaged.push(DamagedFile { file: name.to_string(), why: error.to_string(), healed });
+                }
             }
         }
     }
