@@ -232,7 +232,7 @@ fn difference(
 /// Is each pack there, and as long as it must be?
 fn check_pack_files(store: &dyn Store, index: &Index, report: &mut Report, bad: &mut Bad) -> Result<()> {
     let listed: HashMap<FileName, u64> =
-        store.list(names::PACKS)?.into_iter().filter_map(|(name, len)| Some((names::hash_of(&name)?, len))).collect();
+        store.list(names::PACKS)?.into_iter().filter_map(|(name, len)| Some((names::pack_of(&name)?, len))).collect();
     report.packs = listed.len() as u64;
     let mut gone: HashMap<u32, String> = HashMap::new();
     for number in 0..index.packs() {
@@ -454,6 +454,9 @@ pub fn rot(store: &dyn Store, progress: &dyn Progress) -> Result<Rot> {
     let whole = |name: &Name| -> std::result::Result<(), String> {
         let bytes = store.get_all(name).map_err(|e| e.to_string())?;
         match names::hash_of(name) {
+            Some(_) if name.as_str().starts_with(names::PACKS) && names::pack_of(name).is_none() => {
+                Err("it lies in another folder than readers look in".into())
+            }
             Some(hash) if hash == FileName::of(&bytes) => Ok(()),
             Some(_) => Err("its bytes do not hash to its name".into()),
             None if name.as_str().ends_with("config") => Config::decode(&bytes).map(drop).map_err(|e| e.to_string()),

@@ -98,8 +98,13 @@ fn a_bad_sector_fails_reads_of_its_file_alone() {
 
 #[test]
 fn what_is_left_of_the_write_that_a_store_dies_in_is_as_long_as_asked_for_and_nothing_follows() {
-    let cases =
-        [(Left::Nothing, None), (Left::Bytes(2), Some(2)), (Left::Half, Some(3)), (Left::AllButOne, Some(5)), (Left::Whole, Some(6))];
+    let cases = [
+        (Left::Nothing, None),
+        (Left::Bytes(2), Some(2)),
+        (Left::Half, Some(3)),
+        (Left::AllButOne, Some(5)),
+        (Left::Whole, Some(6)),
+    ];
     for (left, len) in cases {
         let disk = MemoryStore::default();
         let store = FaultyStore::dying_in(1, left, &disk);

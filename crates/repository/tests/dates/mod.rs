@@ -9,7 +9,7 @@ use russet_format::key_file::KeyFile;
 use russet_format::slot::SlotKind;
 use russet_format::snapshot::Source;
 use russet_format::tree::{Node, NodeKind};
-use russet_repository::{Hint, KdfChoice, Meta, Repository, RepositoryError, Found, Saved, SnapshotEntry, walk_on};
+use russet_repository::{Found, Hint, KdfChoice, Meta, Repository, RepositoryError, Saved, SnapshotEntry, walk_on};
 use russet_store::{MemoryStore, Name, Store};
 
 /// Contents by path.

@@ -112,8 +112,7 @@ impl Model {
         let plan = plan(&repository);
         let started = |name: FileName| plan.snapshots.iter().find(|s| s.entry.name == name).unwrap().entry.snapshot.started.0;
         let files = plan.snapshots.iter().flat_map(|snapshot| &snapshot.lost);
-        let lost: Lost =
-            files.map(|file| (started(file.snapshot), String::from_utf8(file.path.clone()).unwrap())).collect();
+        let lost: Lost = files.map(|file| (started(file.snapshot), String::from_utf8(file.path.clone()).unwrap())).collect();
         let hopeless: Vec<FileName> =
             plan.snapshots.iter().filter(|snapshot| snapshot.hopeless).map(|snapshot| snapshot.entry.name).collect();
         let beyond: Vec<String> = plan.beyond.iter().map(|damaged| damaged.file.clone()).collect();

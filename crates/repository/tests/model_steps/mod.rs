@@ -278,9 +278,7 @@ impl Model {
                 let slots = repository.slots()?.entries;
                 slots.iter().filter(|entry| !entry.used).take(2).try_for_each(|entry| repository.remove_slot(entry.name))
             }
-            Step::Rotate => {
-                repository.rotate(self.key.password(), SlotKind::KeyFile, "desk", KdfChoice::RandomKey, 9).map(drop)
-            }
+            Step::Rotate => repository.rotate(self.key.password(), SlotKind::KeyFile, "desk", KdfChoice::RandomKey, 9).map(drop),
             Step::Reseal => repository.reseal(&Silent).map(drop),
             Step::Copy => {
                 let to = open(self.copy.0.clone(), &self.copy.1)?;
