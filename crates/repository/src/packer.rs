@@ -222,9 +222,8 @@ impl FullPack {
         }
         segments.into_iter().for_each(|(stored, _)| buffers.give_segment_back(stored));
         if let Some(shape) = sealer.header().parity() {
-            let column = |at| {
-                timed(Stage::Parity, || if at < COLUMNS { shape.column(covered, at) } else { shape.folded(covered) })
-            };
+            let column =
+                |at| timed(Stage::Parity, || if at < COLUMNS { shape.column(covered, at) } else { shape.folded(covered) });
             let mut columns: Vec<Vec<u8>> = (0..=COLUMNS).into_par_iter().map(column).collect();
             let folded = columns.pop().unwrap_or_default();
             timed(Stage::Parity, || shape.assemble(covered, &columns, parity));
