@@ -35,7 +35,21 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 fn main() -> Outcome {
     repository()?;
     apple()?;
-    device()
+    device()?;
+    mount()
+}
+
+/// Requests that look into everything from the top: list, look up by listing again, attributes, read.
+fn mount() -> Outcome {
+    let request = |what: u8, pick: u8, number: u64, name: &[u8]| {
+        let head = [what, pick, 0, u8::try_from(name.len()).unwrap_or(0)];
+        [&head[..], &number.to_be_bytes(), name].concat()
+    };
+    let looking: Vec<u8> = (0..60).flat_map(|pick| [request(4, pick, 0, b""), request(1, pick, 0, b""), request(3, pick, 0, b"")].concat()).collect();
+    seed("mount_requests", "look", &looking)?;
+    let reading: Vec<u8> = (0..90).flat_map(|pick| [request(4, pick, 0, b""), request(5, pick, 1000, b""), request(2, pick, 0, b"")].concat()).collect();
+    seed("mount_requests", "read", &reading)?;
+    seed("mount_requests", "names", &[request(4, 0, 0, b""), request(0, 1, 0, b"latest"), request(0, 1, 0, b"apps")].concat())
 }
 
 /// Writes one seed and shows it to its target.
@@ -194,6 +208,10 @@ fn apple() -> Outcome {
 }
 
 fn device() -> Outcome {
+    // A connection's answer, data, and a complaint, as a phone sends them.
+    let answer = [0, 0, 0, 6, 0, 0, 0, 0x24, 0xfe, 0xed, 0xfa, 0xce, 0, 0, 0, 1, 0xf2, 0x7e, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0x50, 0x12, 2, 0, 0, 0, 0, 0];
+    let complaint = [&[0, 0, 0, 1, 0, 0, 0, 24, 0xfe, 0xed, 0xfa, 0xce, 0, 0, 0, 1, 3][..], b"refused"].concat();
+    seed("usb_packets", "answer", &[&answer[..], &complaint, &answer].concat())?;
     let udid = "00008120-000A1B2C3D4E5F60";
     let dictionary = |entries: &[(&str, Value)]| -> Value {
         entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect::<Dictionary>().into()

@@ -20,6 +20,14 @@ pub fn lockdown(data: &[u8]) {
     }
 }
 
+/// What a phone says over raw USB: packets of the multiplexer, in both of its versions.
+pub fn usb_packets(data: &[u8]) {
+    for old in [false, true] {
+        // None is shorter than its header.
+        assert!(russet_device::read_packets(data, old) <= data.len() / 8);
+    }
+}
+
 /// A reply of usbmuxd.
 pub fn usbmuxd(data: &[u8]) {
     if let Err(error) = russet_device::parse_reply(data) {

@@ -5,6 +5,7 @@
 
 pub mod apple;
 pub mod device;
+pub mod mount;
 pub mod repository;
 
 /// The functions by the name of their target.
@@ -29,6 +30,8 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("device_link", device::device_link),
     ("lockdown", device::lockdown),
     ("usbmuxd", device::usbmuxd),
+    ("usb_packets", device::usb_packets),
     ("pairing_record", device::pairing_record),
     ("backup_path", device::backup_path),
+    ("mount_requests", mount::mount_requests),
 ];

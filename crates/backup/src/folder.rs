@@ -52,7 +52,7 @@ pub fn import(repository: &Repository, folder: &Path, request: &Request<'_>, pro
     progress.phase(Phase::Storing, sizes().count() as u64, sizes().map(|(size, _)| size).sum());
     let kept = || sizes().filter(|(_, pending)| !pending);
     progress.advance(kept().count() as u64, kept().map(|(size, _)| size).sum());
-    read::read(&mut scan, &draft, progress).map_err(|error| error.caused_in(&draft))?;
+    read::read(&mut scan, &draft, &is_racy, progress).map_err(|error| error.caused_in(&draft))?;
 
     progress.phase(Phase::Finishing, 0, 0);
     let mut problems = std::mem::take(&mut scan.problems);

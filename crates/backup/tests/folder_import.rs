@@ -415,3 +415,36 @@ fn a_change_that_puts_its_old_time_back_is_seen() {
     let second = import(&repository, folder.path());
     assert!(second.snapshot.new_bytes > 0);
 }
+
+#[test]
+fn other_bytes_under_the_same_length_and_time_are_told_with_the_files_name() {
+    let (repository, dir) = (repository(), TempDir::new().unwrap());
+    let mut database = b"SQLite format 3\0\x10\x00".to_vec();
+    database.resize(300_000, 7);
+    for (name, bytes) in
+        [("notes.db", &database[..]), ("rotten", &b"as it was"[..]), ("touched", b"the same"), ("grown", b"short")]
+    {
+        write(&dir.path().join(name), bytes);
+    }
+    // Dates of one second would have no order.
+    let import = |later: i64| {
+        let request = Request { started: (now() + later, 0), ..request() };
+        folder::import(&repository, dir.path(), &request, &Silent).unwrap()
+    };
+    let first = import(0);
+    // Each looks as before, and the system says that something happened to it.
+    database[150_000] ^= 1;
+    for (name, bytes) in
+        [("notes.db", &database[..]), ("rotten", &b"as it is!"[..]), ("touched", b"the same"), ("grown", b"longer")]
+    {
+        write(&dir.path().join(name), bytes);
+    }
+    let second = import(1);
+    let told: Vec<(ProblemKind, Severity, &str)> =
+        second.snapshot.problems.iter().map(|problem| (problem.kind, problem.severity, &*problem.path)).collect();
+    let unannounced = |name| (ProblemKind::Unannounced, Severity::Note, name);
+    assert_eq!(told, [unannounced("notes.db"), unannounced("rotten")]);
+    assert!(second.snapshot.whole && second.snapshot.problems[1].detail.contains("the date before has what it was"));
+    assert_eq!((&*text(&repository, &first, "rotten"), &*text(&repository, &second, "rotten")), ("as it was", "as it is!"));
+    assert!(import(2).snapshot.problems.is_empty(), "it is said once");
+}

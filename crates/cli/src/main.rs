@@ -30,6 +30,7 @@ mod progress;
 mod remarks;
 mod terminal;
 mod text;
+mod vanished;
 
 use std::process::ExitCode;
 

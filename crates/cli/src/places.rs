@@ -31,6 +31,11 @@ pub(crate) fn state() -> Option<PathBuf> {
     Some(dirs.state_dir().unwrap_or_else(|| dirs.data_dir()).join("russet"))
 }
 
+/// Where this computer keeps which dates it has seen in each repository.
+pub(crate) fn seen() -> Option<PathBuf> {
+    state().map(|state| state.join("seen"))
+}
+
 /// Where the configuration is unless somebody says otherwise.
 pub(crate) fn config() -> Option<PathBuf> {
     let dirs = choose_native_strategy().ok()?;

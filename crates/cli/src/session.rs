@@ -278,6 +278,10 @@ impl Session {
     }
 
     fn open_store(&self, store: Arc<dyn Store>, source: &Source, meter: &Meter) -> Result<Repository> {
+        self.open_with_any_key(store, source, meter).map(remembering)
+    }
+
+    fn open_with_any_key(&self, store: Arc<dyn Store>, source: &Source, meter: &Meter) -> Result<Repository> {
         let cache = places::cache();
         if let Some(file) = self.key_file()? {
             let state = self.write_only_state();
@@ -376,7 +380,7 @@ impl Session {
             false => None,
         };
         meter.end();
-        Ok((repository, recovery))
+        Ok((remembering(repository), recovery))
     }
 
     /// A password that is to be set: twice if it is typed, and judged.
@@ -444,6 +448,14 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Has this computer remember which dates it sees in a repository.
+fn remembering(mut repository: Repository) -> Repository {
+    if let Some(folder) = places::seen() {
+        repository.remember_below(&folder);
+    }
+    repository
 }
 
 /// What the first run says about the repository that it makes.

@@ -7,11 +7,11 @@ use russet_repository::{Repository, SnapshotEntry};
 use russet_vfs::snapshots::{Wanted, is_of, select};
 use russet_vfs::{VfsError, View};
 
-use crate::facts;
 use crate::out::Out;
 use crate::report::{Code, Failure, Result};
 use crate::stats;
 use crate::text::date;
+use crate::{facts, vanished};
 
 /// Which snapshot is meant.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,12 +48,13 @@ impl Which {
     }
 }
 
-/// All snapshots that can be opened, oldest first; the others are warned of.
+/// All snapshots that can be opened, oldest first; the others are warned of, and so are those that were here and are gone.
 pub(crate) fn entries(repository: &Repository, out: &Out) -> Result<Vec<SnapshotEntry>> {
     let opened = repository.snapshots()?;
     for damaged in opened.damaged.iter().filter(|d| !d.healed) {
         out.warn(format!("a snapshot cannot be read: {}: {}", damaged.file, damaged.why));
     }
+    vanished::warn(repository, &opened.entries, out);
     Ok(opened.entries)
 }
 

@@ -41,6 +41,9 @@ pub use host::{Entry, EntryKind, Host, HostError};
 pub use path::{BackupPath, BadPath};
 
 // Entrances of foreign bytes, for whoever throws some at them.
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub use usb::read_packets;
 #[doc(hidden)]
 pub use {conversation::read_message, record::check_record, stream::messages::parse_message, usbmuxd::parse_reply};
 

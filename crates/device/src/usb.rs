@@ -5,6 +5,8 @@ mod connection;
 mod mux;
 mod outbox;
 mod packet;
+#[doc(hidden)]
+pub use packet::read_packets;
 mod transfer;
 
 use std::io;

@@ -404,6 +404,45 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_that_prints_what_it_has_prints_no_secret() {
+        let secrets = || Secrets::full(Key::new(*b"0123456789abcdef0123456789abcdef"), Key::new([0xcd; 32])).rotated().unwrap();
+        let id = RepositoryId([1; 16]);
+        let panics: [Box<dyn Fn() + std::panic::UnwindSafe>; 4] = [
+            Box::new(move || Err::<(), _>(secrets()).unwrap()),
+            Box::new(move || Err::<(), _>(secrets().keys(id)).unwrap()),
+            Box::new(move || Err::<(), _>(secrets().backup_only(id)).unwrap()),
+            Box::new(move || Err::<(), _>(Key::new(*b"0123456789abcdef0123456789abcdef")).unwrap()),
+        ];
+        for panics in panics {
+            let message = std::panic::catch_unwind(panics).unwrap_err().downcast::<String>().unwrap();
+            assert!(message.contains("Key(..)"), "{message}");
+            assert!(
+                !["0123456789", "48, 49, 50", "205, 205, 205", "cdcdcd"].iter().any(|secret| message.contains(secret)),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_and_what_they_are_written_into_are_wiped_when_they_are_let_go() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let secrets = Secrets::full(Key::new([1; 32]), Key::new([2; 32]));
+        is_wiped(&Key::new([1; 32]).0);
+        is_wiped(&secrets.encode());
+        let sealed = crate::seal::seal_file(crate::Kind::Vault, &secrets.keys(RepositoryId([1; 16])), b"hunter2").unwrap();
+        is_wiped(&crate::seal::open_file(crate::Kind::Vault, &secrets.keys(RepositoryId([1; 16])), &sealed).unwrap());
+        is_wiped(&crate::recovery::RecoveryKey::random().unwrap().text());
+        is_wiped(&crate::key_file::KeyFile::random(RepositoryId([1; 16])).unwrap().text());
+        let entry = crate::vault::Entry {
+            scope: String::new(),
+            name: String::new(),
+            value: zeroize::Zeroizing::new(vec![1]),
+            written: 0,
+        };
+        is_wiped(&entry.value);
+    }
+
+    #[test]
     fn rotated_secrets_know_every_generation_and_backup_only_ones_the_newest() {
         let repository = RepositoryId([3; 16]);
         let first = Secrets::full(Key::new([1; 32]), Key::new([2; 32]));

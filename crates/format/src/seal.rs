@@ -277,6 +277,8 @@ impl Sealer {
         }
         let tag = self.cipher.seal(nonce, body).map_err(|_| failed())?;
         tag_place.copy_from_slice(&tag);
+        #[cfg(test)]
+        tests::turn_a_bit(stored);
         scratch.clear();
         scratch.extend_from_slice(&stored[..frame_len]);
         let written: [u8; TAG] = stored[frame_len..].try_into().map_err(|_| failed())?;
@@ -402,6 +404,27 @@ mod tests {
 
     fn full() -> Secrets {
         Secrets::full(Key::new([1; 32]), Key::new([2; 32]))
+    }
+
+    thread_local! {
+        static TURNS: std::cell::Cell<Option<usize>> = const { std::cell::Cell::new(None) };
+    }
+
+    /// Turns a bit of what was just sealed, if a test of this thread wants that.
+    pub(super) fn turn_a_bit(stored: &mut [u8]) {
+        if let Some(at) = TURNS.take() {
+            stored[at] ^= 1;
+        }
+    }
+
+    #[test]
+    fn a_bit_that_turns_between_sealing_and_comparing_is_caught() {
+        for at in (0..(1 << SMALL_FRAMES) + TAG).step_by(13) {
+            TURNS.set(Some(at));
+            let outcome = seal_file(Kind::Vault, &keys(&full()), b"a password");
+            assert_eq!(outcome.unwrap_err(), FormatError::CheckAfterEncode { what: "sealing" }, "byte {at}");
+        }
+        seal_file(Kind::Vault, &keys(&full()), b"a password").unwrap();
     }
 
     #[test]

@@ -57,12 +57,14 @@ pub enum ProblemKind {
     HostileName,
     /// The repository held it and lost it: what it was stored in was damaged.
     Lost,
+    /// Its bytes are others than in the snapshot before, and its length and time are the same.
+    Unannounced,
     /// A kind that this russet does not know.
     Unknown(u8),
 }
 
 impl ProblemKind {
-    const NUMBERED: [ProblemKind; 12] = [
+    const NUMBERED: [ProblemKind; 13] = [
         ProblemKind::Missing,
         ProblemKind::Unlisted,
         ProblemKind::Cut,
@@ -75,6 +77,7 @@ impl ProblemKind {
         ProblemKind::BadRecord,
         ProblemKind::HostileName,
         ProblemKind::Lost,
+        ProblemKind::Unannounced,
     ];
 
     fn number(self) -> u8 {
@@ -104,6 +107,7 @@ impl ProblemKind {
             ProblemKind::BadRecord => "its record in the manifest makes no sense",
             ProblemKind::HostileName => "its name leads out of the folder or cannot be one",
             ProblemKind::Lost => "lost by the repository, because what held it was damaged",
+            ProblemKind::Unannounced => "its bytes changed, but neither its length nor its time did",
             ProblemKind::Unknown(_) => "a problem that this russet does not know",
         }
     }

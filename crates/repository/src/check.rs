@@ -152,7 +152,7 @@ pub(crate) struct Bad {
 }
 
 /// Folders whose files are there as long as one of their copies is.
-const LIVE_BY_EITHER: [&str; 3] = [names::INDEX, names::VAULT, names::CONDEMNED];
+const LIVE_BY_EITHER: [&str; 4] = [names::KEYS, names::INDEX, names::VAULT, names::CONDEMNED];
 
 /// Which of two copies is damaged, if one is and the other serves. Where both are, whoever opens them says so.
 fn damaged_copy(store: &dyn Store, first: &Name, second: &Name) -> Option<DamagedFile> {
@@ -177,9 +177,8 @@ fn check_mirrors(store: &dyn Store, report: &mut Report) -> Result<()> {
             report.damaged.push(DamagedFile { file: name.into(), why, healed: whole(other) });
         }
     }
-    if whole_and_different(&first, &second) {
-        let why = "the two copies are of different repositories".to_owned();
-        report.damaged.push(DamagedFile { file: "mirror/config".into(), why, healed: true });
+    if let Some(why) = difference(&first, &second) {
+        report.damaged.push(DamagedFile { file: "mirror/config".into(), why: why.into(), healed: true });
     }
     for folder in names::MIRRORED {
         let hashes = |folder: &str| -> Result<HashSet<FileName>> {
@@ -217,17 +216,23 @@ fn check_mirrors(store: &dyn Store, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn whole_and_different(
+/// How two copies of `config` differ that are both whole.
+fn difference(
     first: &std::result::Result<Vec<u8>, StoreError>,
     second: &std::result::Result<Vec<u8>, StoreError>,
-) -> bool {
-    matches!((first, second), (Ok(first), Ok(second)) if first != second && Config::decode(first).is_ok() && Config::decode(second).is_ok())
+) -> Option<&'static str> {
+    let [first, second] = [first, second].map(|bytes| bytes.as_ref().ok().and_then(|bytes| Config::decode(bytes).ok()));
+    match (first?, second?) {
+        (first, second) if first.id != second.id => Some("the two copies are of different repositories"),
+        (first, second) if first != second => Some("the two copies differ: whoever changed them was killed between the two"),
+        _ => None,
+    }
 }
 
 /// Is each pack there, and as long as it must be?
 fn check_pack_files(store: &dyn Store, index: &Index, report: &mut Report, bad: &mut Bad) -> Result<()> {
     let listed: HashMap<FileName, u64> =
-        store.list(names::PACKS)?.into_iter().filter_map(|(name, len)| Some((names::hash_of(&name)?, len))).collect();
+        store.list(names::PACKS)?.into_iter().filter_map(|(name, len)| Some((names::pack_of(&name)?, len))).collect();
     report.packs = listed.len() as u64;
     let mut gone: HashMap<u32, String> = HashMap::new();
     for number in 0..index.packs() {
@@ -307,8 +312,11 @@ fn read_packs(
     })?;
     let (damaged, lost, held) = findings.into_inner().unwrap_or_else(|e| e.into_inner());
     for file in damaged {
-        if !report.damaged.iter().any(|known| known.file == file.file) {
-            report.damaged.push(file);
+        match report.damaged.iter_mut().find(|known| known.file == file.file) {
+            // Reading tells more than looking does.
+            Some(known) if known.healed => *known = file,
+            Some(_) => {}
+            None => report.damaged.push(file),
         }
     }
     report.damaged.sort_by(|a, b| a.file.cmp(&b.file));
@@ -446,6 +454,9 @@ pub fn rot(store: &dyn Store, progress: &dyn Progress) -> Result<Rot> {
     let whole = |name: &Name| -> std::result::Result<(), String> {
         let bytes = store.get_all(name).map_err(|e| e.to_string())?;
         match names::hash_of(name) {
+            Some(_) if name.as_str().starts_with(names::PACKS) && names::pack_of(name).is_none() => {
+                Err("it lies in another folder than readers look in".into())
+            }
             Some(hash) if hash == FileName::of(&bytes) => Ok(()),
             Some(_) => Err("its bytes do not hash to its name".into()),
             None if name.as_str().ends_with("config") => Config::decode(&bytes).map(drop).map_err(|e| e.to_string()),

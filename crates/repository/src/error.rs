@@ -87,6 +87,14 @@ pub enum RepositoryError {
     /// The source of a content could not be read.
     #[error("the source could not be read: {0}")]
     Source(std::io::Error),
+    /// What this computer keeps for itself could not be kept.
+    #[error("{place} cannot be written: {source}")]
+    State {
+        /// Which file.
+        place: String,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// An earlier write of the same draft failed; this one is not tried.
     #[error("an earlier write of this backup failed")]
     Broken,

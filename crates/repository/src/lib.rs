@@ -33,6 +33,8 @@ mod cores;
 pub use cores::share_out;
 mod reader;
 pub use reader::{ContentReader, Reader};
+mod seen;
+pub use seen::Vanished;
 mod segments;
 mod walk;
 pub use walk::{Found, find, walk, walk_on};

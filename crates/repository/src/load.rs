@@ -198,7 +198,7 @@ mod tests {
             for segment in 0..1 + seed % 3 {
                 let chunks = (0..3).map(|n| (ChunkId([(seed ^ segment << 2).wrapping_mul(n + 3) % 50; 32]), 4)).collect();
                 let segment = Segment { stored_len: 12, raw_len: 12, codec: Codec::Stored, chunks };
-                builder.add(Packed { segment, stored: vec![seed; 12] });
+                builder.add(Packed::new(segment, vec![seed; 12]));
             }
             let sealed = builder.finish().remove(0).seal(&self.keys, Share::NONE, &self.buffers).unwrap();
             let pack = sealed.put(&self.store, &self.buffers).unwrap();

@@ -64,7 +64,7 @@ impl Listing {
 
     /// The packs that are there, and how long the file of each is.
     pub(crate) fn packs(&self) -> impl Iterator<Item = (FileName, u64)> + '_ {
-        self.packs.iter().filter_map(|(name, len)| Some((names::hash_of(name)?, *len)))
+        self.packs.iter().filter_map(|(name, len)| Some((names::pack_of(name)?, *len)))
     }
 
     /// The names of index files, ascending.

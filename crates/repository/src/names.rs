@@ -39,6 +39,11 @@ pub(crate) fn other_copy(name: &Name) -> Option<Name> {
     is_twice.then(|| if first == name.as_str() { mirror(name) } else { self::name(first.to_owned()) })
 }
 
+/// The pack that a file is, if it lies where readers look for it.
+pub(crate) fn pack_of(file: &Name) -> Option<FileName> {
+    hash_of(file).filter(|hash| self::file(PACKS, *hash) == *file)
+}
+
 /// The hash that a store name claims, if it is the name of one of our hashed files.
 pub(crate) fn hash_of(name: &Name) -> Option<FileName> {
     let (_, last) = name.as_str().rsplit_once('/')?;

@@ -12,7 +12,7 @@ use russet_format::key::Keys;
 use russet_format::pack::{ChunkKind, Codec, Directory, LONGEST_CHUNK, PACK_FRAMES, PACK_TARGET, Segment};
 use russet_format::parity::{COLUMNS, Share};
 use russet_format::seal::{Sealer, TAG, digest, end_of_stream, frames_for};
-use russet_format::{Kind, seal};
+use russet_format::{FormatError, Kind, seal};
 use russet_store::Store;
 
 use crate::names;
@@ -76,13 +76,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A compressed segment on its way into a pack.
 pub(crate) struct Packed {
-    pub(crate) segment: Segment,
-    pub(crate) stored: Vec<u8>,
+    segment: Segment,
+    stored: Vec<u8>,
+    /// Of `stored`, so that a bit that turns while it waits is seen.
+    sum: u32,
+}
+
+impl Packed {
+    pub(crate) fn new(segment: Segment, stored: Vec<u8>) -> Packed {
+        Packed { sum: crc32fast::hash(&stored), segment, stored }
+    }
 }
 
 /// A pack that is being filled.
 pub(crate) struct PackBuilder {
-    segments: Vec<Vec<u8>>,
+    /// Each with its sum.
+    segments: Vec<(Vec<u8>, u32)>,
     /// Bytes of the segments.
     body: usize,
     directory: Directory,
@@ -148,7 +157,7 @@ impl PackBuilder {
 
     fn take(&mut self, packed: Packed) {
         self.body += packed.stored.len();
-        self.segments.push(packed.stored);
+        self.segments.push((packed.stored, packed.sum));
         self.chunks += packed.segment.chunks.len();
         self.directory.segments.push(packed.segment);
     }
@@ -163,7 +172,7 @@ impl PackBuilder {
 
 /// A pack with all its segments, not sealed yet.
 pub(crate) struct FullPack {
-    segments: Vec<Vec<u8>>,
+    segments: Vec<(Vec<u8>, u32)>,
     directory: Directory,
 }
 
@@ -173,14 +182,21 @@ impl FullPack {
         self.directory.segments.iter().map(|segment| segment.chunks.len() as u64).sum()
     }
 
+    #[cfg(test)]
+    pub(crate) fn turn_a_bit(&mut self, at: usize) {
+        let (stored, _) = &mut self.segments[0];
+        let at = at % stored.len();
+        stored[at] ^= 1;
+    }
+
     /// Seals the pack on all cores, and adds its parity. What comes out was opened again and compared.
     pub(crate) fn seal(self, keys: &Keys, share: Share, buffers: &Buffers) -> Result<SealedPack> {
         let FullPack { segments, directory } = self;
         let tail = directory.to_tail()?;
-        let end = end_of_stream(segments.iter().map(Vec::len).sum(), &tail, PACK_FRAMES);
+        let end = end_of_stream(segments.iter().map(|(stored, _)| stored.len()).sum(), &tail, PACK_FRAMES);
         let compressed = segments.iter().zip(&directory.segments).filter(|(_, segment)| segment.codec == Codec::Zstd);
-        let digest = digest(compressed.map(|(stored, _)| &stored[..]), &tail);
-        let stream = Stream::new(segments.iter().map(|segment| &segment[..]).chain([&end[..]]).collect());
+        let digest = digest(compressed.map(|((stored, _), _)| &stored[..]), &tail);
+        let stream = Stream::new(segments.iter().map(|(stored, _)| &stored[..]).chain([&end[..]]).collect());
         let frames = stream.len() >> PACK_FRAMES;
         let sealer = Sealer::new(Kind::Pack, keys, PACK_FRAMES, frames as u32, &digest, share)?;
         let header = sealer.header_bytes();
@@ -199,11 +215,21 @@ impl FullPack {
                 })
             },
         )?;
-        segments.into_iter().for_each(|segment| buffers.give_segment_back(segment));
+        // What was sealed is what is in memory now; it must be what was unpacked and compared before.
+        let is_intact = |(stored, sum): &(Vec<u8>, u32)| crc32fast::hash(stored) == *sum;
+        if !segments.par_iter().all(is_intact) {
+            return Err(FormatError::CheckAfterEncode { what: "keeping a segment in memory" }.into());
+        }
+        segments.into_iter().for_each(|(stored, _)| buffers.give_segment_back(stored));
         if let Some(shape) = sealer.header().parity() {
-            let column = |column| timed(Stage::Parity, || shape.column(covered, column));
-            let columns: Vec<Vec<u8>> = (0..COLUMNS).into_par_iter().map(column).collect();
+            let column =
+                |at| timed(Stage::Parity, || if at < COLUMNS { shape.column(covered, at) } else { shape.folded(covered) });
+            let mut columns: Vec<Vec<u8>> = (0..=COLUMNS).into_par_iter().map(column).collect();
+            let folded = columns.pop().unwrap_or_default();
             timed(Stage::Parity, || shape.assemble(covered, &columns, parity));
+            if !shape.is_encoded(&folded, parity) {
+                return Err(FormatError::CheckAfterEncode { what: "encoding parity" }.into());
+            }
         }
         let name = timed(Stage::NamePack, || FileName::of(&bytes));
         let (frames, header_len) = (frames as u32, header.len() as u32);
@@ -269,8 +295,10 @@ pub(crate) fn seal_pack_again(keys: &Keys, share: Share, bytes: &[u8], buffers: 
     let mut body = opener.open(0, &bytes[header.len()..header.frames_end() as usize])?;
     let segments = directory.segments.iter().map(|segment| {
         let rest = body.split_off((segment.stored_len as usize).min(body.len()));
-        std::mem::replace(&mut body, rest)
+        let stored = std::mem::replace(&mut body, rest);
+        (crc32fast::hash(&stored), stored)
     });
+    let segments = segments.map(|(sum, stored)| (stored, sum));
     FullPack { segments: segments.collect(), directory: directory.clone() }.seal(keys, share, buffers)
 }
 
@@ -353,7 +381,7 @@ fn upload(packs: &Receiver<SealedPack>, store: &dyn Store, keys: &Keys, buffers:
 pub(crate) fn open_directory(keys: &Keys, bytes: &[u8]) -> russet_format::Result<(seal::Header, seal::Opener, Directory)> {
     let header = seal::Header::decode(Kind::Pack, keys.repository, bytes)?;
     if header.frames_end() > bytes.len() as u64 {
-        return Err(russet_format::FormatError::Invalid { what: "length of a pack", why: "less than its header says".into() });
+        return Err(FormatError::Invalid { what: "length of a pack", why: "less than its header says".into() });
     }
     let opener = header.open(keys)?;
     let step = header.frame_len() + TAG;

@@ -39,6 +39,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Default)]
 pub(crate) struct OpenSegment {
     raw: Vec<u8>,
+    /// Of `raw`, as its chunks came: a bit that turns while they gather is seen.
+    sum: crc32fast::Hasher,
     chunks: Vec<(ChunkId, u32)>,
 }
 
@@ -219,6 +221,7 @@ impl Pipeline {
             open.raw = self.buffers.segment(class.segment_target());
         }
         open.raw.extend_from_slice(plain);
+        open.sum.update(plain);
         open.chunks.push((id, plain.len() as u32));
         *segment = Some(open);
         Ok(id)
@@ -259,7 +262,7 @@ impl Pipeline {
         }
         self.claimed_chunks.fetch_add(segment.chunks.len() as u64, Ordering::Relaxed);
         self.counters.new_bytes.fetch_add(segment.raw_len.into(), Ordering::Relaxed);
-        self.add(kind, Packed { segment, stored })
+        self.add(kind, Packed::new(segment, stored))
     }
 
     fn keep_one(self: &Arc<Self>, class: Class, plain: &[u8]) -> Result<ChunkId> {
@@ -398,6 +401,7 @@ fn merge(open: Vec<OpenSegment>) -> Vec<OpenSegment> {
         match merged.last_mut() {
             Some(last) if last.raw.len() + segment.raw.len() <= SEGMENT_TARGET => {
                 last.raw.extend_from_slice(&segment.raw);
+                last.sum.combine(&segment.sum);
                 last.chunks.extend_from_slice(&segment.chunks);
             }
             _ => merged.push(segment),
@@ -440,9 +444,10 @@ fn with_zstd<T>(run: impl FnOnce(&mut Zstd) -> std::io::Result<T>) -> std::io::R
     })
 }
 
-/// Compresses a segment if it is worth it, unpacks it again and compares.
+/// Compresses a segment if it is worth it, unpacks it again and compares with what its chunks were when they were named.
 fn compress(open: OpenSegment, buffers: &Buffers) -> Result<Packed> {
-    let OpenSegment { raw, chunks } = open;
+    let OpenSegment { raw, sum, chunks } = open;
+    let sum = sum.finalize();
     let raw_len = raw.len() as u32;
     let failed = || FormatError::CheckAfterEncode { what: "compressing a segment" };
     let compressed = match looks_compressible(&raw) {
@@ -454,10 +459,13 @@ fn compress(open: OpenSegment, buffers: &Buffers) -> Result<Packed> {
             if zstd.packed.len() >= raw.len() - raw.len() / 64 {
                 return Ok(None);
             }
+            #[cfg(test)]
+            tests::turn_a_bit(&mut zstd.packed);
             zstd.unpacked.clear();
             zstd.unpacked.reserve(raw.len());
             let is_same = timed(Stage::Compare, || {
-                zstd.decompressor.decompress_to_buffer(&zstd.packed, &mut zstd.unpacked).map(|_| zstd.unpacked == raw)
+                let unpacked = zstd.decompressor.decompress_to_buffer(&zstd.packed, &mut zstd.unpacked);
+                unpacked.map(|_| zstd.unpacked == raw && crc32fast::hash(&zstd.unpacked) == sum)
             })?;
             match is_same {
                 true => Ok(Some(zstd.packed.to_vec())),
@@ -471,9 +479,10 @@ fn compress(open: OpenSegment, buffers: &Buffers) -> Result<Packed> {
             buffers.give_segment_back(raw);
             (Codec::Zstd, stored)
         }
-        None => (Codec::Stored, raw),
+        None if crc32fast::hash(&raw) == sum => (Codec::Stored, raw),
+        None => return Err(FormatError::CheckAfterEncode { what: "gathering a segment" }.into()),
     };
-    Ok(Packed { segment: Segment { stored_len: stored.len() as u32, raw_len, codec, chunks }, stored })
+    Ok(Packed::new(Segment { stored_len: stored.len() as u32, raw_len, codec, chunks }, stored))
 }
 
 /// Samples four places: zstd on noise costs as much as all the rest of the pipeline.
@@ -490,3 +499,6 @@ fn looks_compressible(raw: &[u8]) -> bool {
     });
     packed.is_ok_and(|packed| packed < sample.len() - sample.len() / 32)
 }
+
+#[cfg(test)]
+mod tests;

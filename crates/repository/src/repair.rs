@@ -79,8 +79,27 @@ pub struct PackPlan {
     /// Chunks that only it held and that cannot be read.
     pub lost: u64,
     name: FileName,
-    /// The one pack, and what is to be saved of it.
-    rescue: Option<(IndexedPack, Vec<(ChunkId, bool)>)>,
+}
+
+/// Chunks of a pack that are to be stored again, and whether each was compressed.
+#[derive(Debug)]
+struct Rescue {
+    pack: IndexedPack,
+    chunks: Vec<(ChunkId, bool)>,
+    bytes: u64,
+}
+
+impl Rescue {
+    fn of(pack: &IndexedPack, wanted: &mut dyn FnMut(&ChunkId) -> bool) -> Rescue {
+        let mut rescue = Rescue { pack: pack.clone(), chunks: Vec::new(), bytes: 0 };
+        for segment in &pack.directory.segments {
+            for (id, len) in segment.chunks.iter().filter(|(id, _)| *id != HIDDEN && wanted(id)) {
+                rescue.chunks.push((*id, segment.codec == Codec::Zstd));
+                rescue.bytes += u64::from(*len);
+            }
+        }
+        rescue
+    }
 }
 
 /// A snapshot and what it lost.
@@ -109,6 +128,8 @@ pub struct Plan {
     pub snapshots: Vec<SnapshotPlan>,
     /// Damage that nothing is left to mend with.
     pub beyond: Vec<DamagedFile>,
+    /// What is to be stored again: of packs that are given up, and of those that were.
+    rescues: Vec<Rescue>,
     /// What is there and can be read, and what is to be counted on.
     index_after: Arc<Index>,
 }
@@ -120,6 +141,7 @@ impl Plan {
             && self.index.is_none()
             && self.lists.is_empty()
             && self.packs.is_empty()
+            && self.rescues.is_empty()
             && self.snapshots.iter().all(|snapshot| snapshot.hopeless)
     }
 }
@@ -144,7 +166,7 @@ pub fn plan(repository: &Repository, options: Options, progress: &dyn Progress) 
 
     progress.phase(Phase::CheckingStructure, 0, 0);
     let mut giving_up = GivingUp::of(repository, &sources, packs, &suspects);
-    let lost = giving_up.weigh(&gone);
+    let lost = giving_up.weigh(&gone, &sources.condemned);
     let index_after = Arc::new(giving_up.index(&sources));
     let reader = Reader::new(repository.store().clone(), repository.keys().clone(), index_after.clone());
     let opened = repository.snapshots()?;
@@ -175,6 +197,7 @@ pub fn plan(repository: &Repository, options: Options, progress: &dyn Progress) 
         index: changed.then_some(index),
         lists: sources.broken_lists,
         packs: giving_up.plans,
+        rescues: giving_up.rescues,
         snapshots,
         beyond,
         index_after,
@@ -205,12 +228,11 @@ pub fn repair(
         remove_kept(store, &store_name(&list.file)?)?;
     }
 
-    let saved = plan.packs.iter().map(|pack| pack.saved_bytes).sum();
-    progress.phase(Phase::Storing, plan.packs.len() as u64, saved);
+    let saved = plan.rescues.iter().map(|rescue| rescue.bytes).sum();
+    progress.phase(Phase::Storing, plan.rescues.len() as u64, saved);
     let draft = repository.draft_on(plan.index_after);
     let given_up: Vec<FileName> = plan.packs.iter().map(|pack| pack.name).collect();
-    for pack in plan.packs {
-        let Some((pack, chunks)) = pack.rescue else { continue };
+    for Rescue { pack, chunks, .. } in plan.rescues {
         let (reader, kind) = (reader_of(repository, &pack), pack.directory.kind);
         for (id, zstd) in chunks {
             let chunk = reader.chunk(kind, &id)?;
@@ -332,7 +354,7 @@ impl Sources {
             };
             broken_lists.push(DamagedFile { file: name.to_string(), why, healed: false });
         }
-        let packs = store.list(names::PACKS)?.iter().filter_map(|(name, _)| names::hash_of(name)).collect();
+        let packs = store.list(names::PACKS)?.iter().filter_map(|(name, _)| names::pack_of(name)).collect();
         Ok(Sources { files, broken, condemned: repository.condemned_packs()?, broken_lists, packs })
     }
 
@@ -387,19 +409,19 @@ struct GivingUp {
     plans: Vec<PackPlan>,
     /// The damaged ones, in which what cannot be read is hidden.
     hidden: Packs,
+    rescues: Vec<Rescue>,
 }
 
 impl GivingUp {
     /// Finds out which packs are damaged in themselves, not only in what the index said of them.
     fn of(repository: &Repository, sources: &Sources, packs: Packs, suspects: &HashMap<FileName, &str>) -> GivingUp {
-        let mut giving_up = GivingUp { packs, plans: Vec::new(), hidden: Packs::new() };
+        let mut giving_up = GivingUp { packs, plans: Vec::new(), hidden: Packs::new(), rescues: Vec::new() };
         let mut names: Vec<FileName> = sources.packs.iter().copied().collect();
         names.sort();
         for name in names {
-            // What was condemned before is given up already; nothing that is needed lies only there.
+            // What was condemned before is given up already.
             let is_condemned = sources.condemned.contains(&name);
-            let mut plan =
-                PackPlan { file: pack_file(name), why: String::new(), saved: 0, saved_bytes: 0, lost: 0, name, rescue: None };
+            let mut plan = PackPlan { file: pack_file(name), why: String::new(), saved: 0, saved_bytes: 0, lost: 0, name };
             match (giving_up.packs.get(&name), suspects.get(&name)) {
                 (Some(_), None) => continue,
                 (None, _) if is_condemned => continue,
@@ -422,31 +444,45 @@ impl GivingUp {
         giving_up
     }
 
-    /// Finds what is to be saved and what is lost: chunks that no other pack holds.
-    fn weigh(&mut self, gone: &[IndexedPack]) -> HashMap<ChunkId, String> {
+    /// Finds what is to be saved and what is lost: chunks that no other pack holds that stays.
+    fn weigh(&mut self, gone: &[IndexedPack], condemned: &HashSet<FileName>) -> HashMap<ChunkId, String> {
         let sound = self.packs.values().filter(|pack| !self.hidden.contains_key(&pack.name));
-        let sound = Index::build(sound, &HashSet::new());
+        let (spare, firm): (Vec<_>, Vec<_>) = sound.partition(|pack| condemned.contains(&pack.name));
+        let firm_index = Index::build(firm.iter().copied(), &HashSet::new());
+        let sound = Index::build(firm.into_iter().chain(spare.iter().copied()), &HashSet::new());
         let mut saved: HashSet<ChunkId> = HashSet::new();
+        let mut at_stake: HashSet<ChunkId> = gone.iter().flat_map(chunks_of).collect();
         for plan in &mut self.plans {
-            let Some(hidden) = self.hidden.get(&plan.name) else { continue };
-            let mut chunks = Vec::new();
-            for segment in &hidden.directory.segments {
-                for (id, len) in &segment.chunks {
-                    if *id != HIDDEN && sound.find(id).is_none() && saved.insert(*id) {
-                        chunks.push((*id, segment.codec == Codec::Zstd));
-                        plan.saved_bytes += u64::from(*len);
-                    }
-                }
-            }
-            plan.saved = chunks.len() as u64;
-            plan.rescue = Some((hidden.clone(), chunks));
+            let (Some(hidden), Some(pack)) = (self.hidden.get(&plan.name), self.packs.get(&plan.name)) else { continue };
+            at_stake.extend(chunks_of(pack));
+            let rescue = Rescue::of(hidden, &mut |id| firm_index.find(id).is_none() && saved.insert(*id));
+            (plan.saved, plan.saved_bytes) = (rescue.chunks.len() as u64, rescue.bytes);
+            self.rescues.push(rescue);
         }
+        // What was condemned while another pack held the same may be all that is left of it, and which of several such packs is read is chance.
+        let given_up = || self.hidden.values().filter(|hidden| condemned.contains(&hidden.name));
+        for hidden in given_up() {
+            let whole = self.packs.get(&hidden.name).into_iter().flat_map(chunks_of);
+            at_stake.extend(whole.zip(chunks_of(hidden)).filter(|(_, left)| *left == HIDDEN).map(|(id, _)| id));
+        }
+        for source in spare.iter().copied().chain(given_up()) {
+            let wanted = &mut |id: &ChunkId| at_stake.contains(id) && firm_index.find(id).is_none() && saved.insert(*id);
+            self.rescues.push(Rescue::of(source, wanted));
+        }
+        self.rescues.retain(|rescue| !rescue.chunks.is_empty());
+        let left: HashSet<ChunkId> = self.hidden.values().flat_map(chunks_of).collect();
         let mut lost = HashMap::new();
-        let is_lost = |id: &ChunkId| sound.find(id).is_none() && !saved.contains(id);
+        let is_lost = |id: &ChunkId| sound.find(id).is_none() && !left.contains(id);
         for plan in &mut self.plans {
             let Some(pack) = self.packs.get(&plan.name) else { continue };
             for id in chunks_of(pack).filter(is_lost) {
                 plan.lost += u64::from(lost.insert(id, format!("{}: {}", plan.file, plan.why)).is_none());
+            }
+        }
+        // A pack that was condemned while another held the same may be the only one by now.
+        for pack in self.hidden.keys().filter_map(|name| self.packs.get(name)) {
+            for id in chunks_of(pack).filter(is_lost) {
+                lost.entry(id).or_insert_with(|| format!("{}: it is damaged", pack_file(pack.name)));
             }
         }
         for pack in gone {

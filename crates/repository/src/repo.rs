@@ -21,6 +21,7 @@ use crate::load::{LoadedIndex, load};
 use crate::look::is_gone;
 use crate::names;
 use crate::reader::Reader;
+use crate::seen::Seen;
 use crate::segments::Segments;
 use crate::shadow::Shadow;
 use crate::{RepositoryError, Result};
@@ -69,6 +70,8 @@ pub struct Repository {
     segments: Arc<Segments>,
     /// What a key that only adds keeps at hand.
     pub(crate) shadow: Option<Arc<Shadow>>,
+    /// Which snapshots this computer has seen.
+    pub(crate) seen: Option<Seen>,
 }
 
 impl std::fmt::Debug for Repository {
@@ -119,7 +122,18 @@ impl Repository {
     ) -> Repository {
         let keys = Arc::new(secrets.keys(config.id));
         let cache = cache.map(|folder| IndexCache::new(folder, &keys));
-        Repository { store, keys, secrets, config, slot, cache, index: Mutex::new(None), segments: Arc::default(), shadow: None }
+        Repository {
+            store,
+            keys,
+            secrets,
+            config,
+            slot,
+            cache,
+            index: Mutex::new(None),
+            segments: Arc::default(),
+            shadow: None,
+            seen: None,
+        }
     }
 
     /// Its random id.
@@ -282,6 +296,10 @@ impl Repository {
     /// Removes a snapshot: its file, and then its second copy. The chunks stay. A key that only adds removes none.
     pub fn remove_snapshot(&self, name: FileName) -> Result<()> {
         self.needs_full_key("snapshot")?;
+        if let Some(seen) = &self.seen {
+            // Whoever cannot strike it out is told later that it is gone, which is no reason to keep it.
+            let _ = seen.strike_out(name);
+        }
         remove_snapshot(&*self.store, name)
     }
 
@@ -364,7 +382,8 @@ impl Repository {
 
     /// Whether a snapshot was sealed by a holder of a full key. A backup-only key seals in another envelope.
     pub(crate) fn is_by_full_key(&self, snapshot: FileName) -> bool {
-        self.store.get(&names::file(names::SNAPSHOTS, snapshot), 24..25).is_ok_and(|envelope| envelope == [1])
+        // Of the copy that is whole: what another says of itself may be anything.
+        read_kept(&*self.store, &names::file(names::SNAPSHOTS, snapshot)).is_ok_and(|bytes| bytes.get(24) == Some(&1))
     }
 
     /// Marks a snapshot as one to keep, and says why; an empty reason takes the mark away.
@@ -552,7 +571,10 @@ pub(crate) fn open_mirrored<T>(
                 let second = read(&names::mirror(&name));
                 let healed = second.is_ok();
                 opened.entries.extend(second.ok().map(|value| (hash, value)));
-                opened.damaged.push(DamagedFile { file: name.to_string(), why: error.to_string(), healed });
+                // One copy is enough, and the other may be missing because a run was killed.
+                if !(healed && is_gone(&error)) {
+                    opened.damaged.push(DamagedFile { file: name.to_string(), why: error.to_string(), healed });
+                }
             }
         }
     }

@@ -128,7 +128,10 @@ impl Repository {
             let is_same = |entry: &&SnapshotEntry| Snapshot { parent: new.parent, ..entry.snapshot.clone() } == new;
             let known = again.iter().find(is_same).map(|entry| entry.name);
             let put = || put_snapshot(&*self.store, &new.seal(&self.keys)?);
-            renamed.insert(*name, known.map_or_else(put, Ok)?);
+            let new_name = known.map_or_else(put, Ok)?;
+            renamed.insert(*name, new_name);
+            // A rotation that was killed leaves a date twice, and the next one makes one of it again.
+            again.push(SnapshotEntry { name: new_name, snapshot: new });
         }
         for (name, bytes) in self.older(names::VAULT, Kind::Vault, done)? {
             let mut entries = match vault::open(&self.keys, &bytes) {

@@ -63,7 +63,11 @@ impl Repository {
         if file.repository != config.id {
             return Err(RepositoryError::ForeignKeyFile { place });
         }
-        for (name, slot) in read_slots(&*store, config.id)?.entries.iter().filter(|(_, slot)| slot.kind == SlotKind::KeyFile) {
+        let mut slots = read_slots(&*store, config.id)?.entries;
+        slots.retain(|(_, slot)| slot.kind == SlotKind::KeyFile);
+        // An older one that somebody put back does not stand in front of that which knows the newest keys.
+        slots.sort_by_key(|(_, slot)| std::cmp::Reverse((slot.generation, slot.created)));
+        for (name, slot) in &slots {
             match slot.open(file.password()) {
                 Ok(secrets) => {
                     let beside = secrets.beside(file.state());

@@ -103,6 +103,19 @@ fn more_damage_than_the_parity_is_worth_stays_as_it_is_and_is_told() {
 }
 
 #[test]
+fn what_was_added_to_a_pack_goes_also_if_it_has_no_parity() {
+    for share in [Share::NONE, Share::DEFAULT] {
+        let (store, _) = repository(share);
+        let base = store.snapshot();
+        for pack in named(&store, "packs/") {
+            damage(&store, &pack, |bytes| bytes.extend([0; 30]));
+            let healing = heal_all(&store);
+            assert!(healing.left.is_empty() && store.snapshot() == base, "{share:?} {healing:?}");
+        }
+    }
+}
+
+#[test]
 fn what_is_kept_twice_heals_from_its_other_copy() {
     let (store, _) = repository(Share::DEFAULT);
     let base = store.snapshot();

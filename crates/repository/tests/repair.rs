@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use folders::{Files, files, load, open, repository, save};
 use russet_format::snapshot::{ProblemKind, Severity};
 use russet_repository::repair::{Done, Options, Plan, plan, repair};
-use russet_repository::{Repository, Result, Silent, check};
+use russet_repository::{Repository, Result, Silent, check, prune};
 use russet_store::{FaultyStore, MemoryStore, Name, Store};
 
 const READ_ALL: Options = Options { rebuild_index: false, read_percent: Some(100) };
@@ -246,4 +246,38 @@ fn a_condemned_list_that_cannot_be_read_goes_and_writers_may_write_again() {
     run(&repository).unwrap();
     repository.draft().unwrap().give_up().unwrap();
     assert_mended(&store);
+}
+
+#[test]
+fn what_only_a_condemned_pack_still_holds_is_stored_again_before_the_damaged_one_goes() {
+    let truth = dense_files();
+    let (store, repository, first) = repository(&truth);
+    repository.forget(&[first.name], 1_200).unwrap();
+    let grace = prune::Options { grace: prune::Grace::Seconds(1), ..prune::Options::default() };
+    assert!(prune::prune(&repository, &grace, 1_300, &Silent).unwrap().condemned.packs > 0);
+    let condemned = named(&store, "packs/");
+    let second = save(&repository, &truth, 2_000);
+    let mut packs = named(&store, "packs/");
+    packs.retain(|pack| !condemned.contains(pack));
+    assert!(second.snapshot.new_bytes > 0 && !packs.is_empty(), "nobody counts on what is condemned");
+    packs.iter().for_each(|pack| store.corrupt(pack, 300, 1).unwrap());
+    let done = run(&open(store.clone()).unwrap()).unwrap();
+    assert!(done.after.is_sound() && done.replaced.is_empty(), "{done:?}");
+    // Nothing rests on what was condemned, then or now.
+    condemned.iter().chain(&packs).for_each(|pack| store.remove(pack).unwrap());
+    assert!(load(&open(store).unwrap(), &second.snapshot.root) == truth);
+}
+
+#[test]
+fn what_was_added_to_a_pack_does_not_hide_what_else_is_wrong_with_it() {
+    let truth = dense_files();
+    let (store, _, _) = repository(&truth);
+    let pack = largest_pack(&store);
+    store.corrupt(&pack, 200 + 3 * 65_552, 1).unwrap();
+    let longer = [store.get_all(&pack).unwrap(), vec![0; 30]].concat();
+    store.put(&pack, &longer).unwrap();
+    let report = check::check(&open(store.clone()).unwrap(), &[], Some(100), &Silent).unwrap();
+    assert!(report.has_loss() && report.damaged.iter().all(|damaged| !damaged.healed), "{report:?}");
+    run(&open(store.clone()).unwrap()).unwrap();
+    assert!(assert_losses_named(&assert_mended(&store), &truth) > 0);
 }

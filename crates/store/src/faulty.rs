@@ -12,7 +12,23 @@ use crate::{Name, Result, Store, StoreError};
 pub struct FaultyStore<S> {
     inner: S,
     unreadable: BTreeSet<Name>,
+    left: Left,
     state: Mutex<State>,
+}
+
+/// What is left of the write that a store dies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// No trace. A file that was to be removed is still there.
+    Nothing,
+    /// Its first bytes, under its own name: no store that keeps its promise does this, but disks that lie do.
+    Bytes(usize),
+    /// The first half, as above.
+    Half,
+    /// All but the last byte, as above.
+    AllButOne,
+    /// All of it, but nobody was told. A file that was to be removed is gone.
+    Whole,
 }
 
 #[derive(Debug)]
@@ -28,6 +44,11 @@ impl<S: Store> FaultyStore<S> {
     /// [`remove`](Store::remove)): the next write leaves no trace, and every call from then on fails.
     pub fn dying_after(writes: u64, inner: S) -> Self {
         Self::new(inner, Some(writes), None, BTreeSet::new())
+    }
+
+    /// As [`dying_after`](Self::dying_after), but of the write that it dies in this much is left.
+    pub fn dying_in(writes: u64, left: Left, inner: S) -> Self {
+        Self { left, ..Self::dying_after(writes, inner) }
     }
 
     /// Is a disk with room for `bytes` more bytes. What does not fit is [`Full`](StoreError::Full), and removing a file
@@ -53,12 +74,16 @@ impl<S: Store> FaultyStore<S> {
 
     fn new(inner: S, writes_to_live: Option<u64>, free_bytes: Option<u64>, unreadable: BTreeSet<Name>) -> Self {
         let state = State { writes: 0, writes_to_live, free_bytes, is_dead: false };
-        Self { inner, unreadable, state: Mutex::new(state) }
+        Self { inner, unreadable, left: Left::Nothing, state: Mutex::new(state) }
     }
 
-    fn write(&self, name: &Name, bytes: &[u8], put: impl FnOnce() -> Result<()>) -> Result<()> {
+    fn write(&self, name: &Name, bytes: &[u8], replaces: bool, put: impl FnOnce() -> Result<()>) -> Result<()> {
         let size = bytes.len() as u64;
-        self.admit_write(name, "write", size)?;
+        self.admit_write(name, "write", size, &|| {
+            if replaces || self.inner.len(name).is_err() {
+                self.tear(name, bytes);
+            }
+        })?;
         if self.state().free_bytes.is_none() {
             return put();
         }
@@ -80,10 +105,14 @@ impl<S: Store> FaultyStore<S> {
         if self.state().is_dead { Err(killed(name, action)) } else { Ok(()) }
     }
 
-    fn admit_write(&self, name: &Name, action: &'static str, size: u64) -> Result<()> {
+    /// Counts a write that may be made. Should it be the one to die in, `dying` leaves of it what is to be left.
+    fn admit_write(&self, name: &Name, action: &'static str, size: u64, dying: &dyn Fn()) -> Result<()> {
         let mut state = self.state();
-        if state.is_dead || state.writes_to_live.is_some_and(|most| state.writes >= most) {
+        if !state.is_dead && state.writes_to_live.is_some_and(|most| state.writes >= most) {
             state.is_dead = true;
+            dying();
+        }
+        if state.is_dead {
             return Err(killed(name.as_str(), action));
         }
         if let Some(free) = &mut state.free_bytes {
@@ -91,6 +120,18 @@ impl<S: Store> FaultyStore<S> {
         }
         state.writes += 1;
         Ok(())
+    }
+
+    fn tear(&self, name: &Name, bytes: &[u8]) {
+        let left = match self.left {
+            Left::Nothing => return,
+            Left::Bytes(most) => bytes.len().min(most),
+            Left::Half => bytes.len() / 2,
+            Left::AllButOne => bytes.len().saturating_sub(1),
+            Left::Whole => bytes.len(),
+        };
+        // Whether that works is nobody's business any more.
+        let _ = self.inner.put(name, &bytes[..left]);
     }
 
     fn give_back(&self, size: u64) {
@@ -114,11 +155,11 @@ fn failure(name: &str, action: &'static str, why: &'static str) -> StoreError {
 
 impl<S: Store> Store for FaultyStore<S> {
     fn put(&self, name: &Name, bytes: &[u8]) -> Result<()> {
-        self.write(name, bytes, || self.inner.put(name, bytes))
+        self.write(name, bytes, true, || self.inner.put(name, bytes))
     }
 
     fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<()> {
-        self.write(name, bytes, || self.inner.put_new(name, bytes))
+        self.write(name, bytes, false, || self.inner.put_new(name, bytes))
     }
 
     fn get(&self, name: &Name, range: Range<u64>) -> Result<Vec<u8>> {
@@ -140,7 +181,11 @@ impl<S: Store> Store for FaultyStore<S> {
     }
 
     fn remove(&self, name: &Name) -> Result<()> {
-        self.admit_write(name, "remove", 0)?;
+        self.admit_write(name, "remove", 0, &|| {
+            if self.left == Left::Whole {
+                let _ = self.inner.remove(name);
+            }
+        })?;
         let old_size = self.inner.len(name).unwrap_or(0);
         self.inner.remove(name)?;
         self.give_back(old_size);

@@ -1,7 +1,7 @@
 //! What the stores for tests promise beyond the common suite.
 #![allow(clippy::unwrap_used)]
 
-use russet_store::{FaultyStore, MemoryStore, Name, Store, StoreError, conformance};
+use russet_store::{FaultyStore, Left, MemoryStore, Name, Store, StoreError, conformance};
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -94,4 +94,28 @@ fn a_bad_sector_fails_reads_of_its_file_alone() {
     assert!(store.get_all(&name("bad")).is_err());
     assert_eq!(store.get_all(&name("good")).unwrap(), b"2");
     assert_eq!(store.list("").unwrap().len(), 2);
+}
+
+#[test]
+fn what_is_left_of_the_write_that_a_store_dies_in_is_as_long_as_asked_for_and_nothing_follows() {
+    let cases = [
+        (Left::Nothing, None),
+        (Left::Bytes(2), Some(2)),
+        (Left::Half, Some(3)),
+        (Left::AllButOne, Some(5)),
+        (Left::Whole, Some(6)),
+    ];
+    for (left, len) in cases {
+        let disk = MemoryStore::default();
+        let store = FaultyStore::dying_in(1, left, &disk);
+        store.put(&name("a"), b"old").unwrap();
+        store.put(&name("b"), b"123456").unwrap_err();
+        store.put(&name("c"), b"123456").unwrap_err();
+        assert_eq!(disk.len(&name("b")).ok(), len, "{left:?}");
+        assert_eq!((disk.get_all(&name("a")).unwrap(), disk.names().contains(&name("c"))), (b"old".to_vec(), false));
+        FaultyStore::dying_in(0, left, &disk).put_new(&name("a"), b"new").unwrap_err();
+        assert_eq!(disk.get_all(&name("a")).unwrap(), b"old", "{left:?}: a name that is taken stays taken");
+        FaultyStore::dying_in(0, left, &disk).remove(&name("a")).unwrap_err();
+        assert_eq!(disk.names().contains(&name("a")), left != Left::Whole, "{left:?}");
+    }
 }

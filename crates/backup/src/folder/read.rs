@@ -35,7 +35,15 @@ struct Taken {
 }
 
 /// Reads and stores every file that waits for it.
-pub(super) fn read(scan: &mut Scan, draft: &Draft, progress: &dyn Progress) -> Result<()> {
+///
+/// Of a file whose length and time are those of the snapshot before, and that changed at no time at which it may have been written
+/// unseen (`is_racy`), other bytes are worth a word.
+pub(super) fn read(
+    scan: &mut Scan,
+    draft: &Draft,
+    is_racy: &(dyn Fn(i64) -> bool + Sync),
+    progress: &dyn Progress,
+) -> Result<()> {
     // Of several names of one file, the first is read for all.
     let (mut first, mut others, mut waiting) = (HashMap::new(), Vec::new(), Vec::new());
     for (at, entry) in scan.entries.iter().enumerate() {
@@ -53,7 +61,12 @@ pub(super) fn read(scan: &mut Scan, draft: &Draft, progress: &dyn Progress) -> R
         let new = || Hands { buffer: vec![0; BEST_PIECE], cursor: Cursor::new(scan.root.as_fd(), &scan.folder) };
         let mut mine = hands().pop().unwrap_or_else(new);
         let path = scan.path(&scan.entries[at]);
-        let outcome = read_entry(scan, at, &path, draft, &mut mine, progress);
+        let mut outcome = read_entry(scan, at, &path, draft, &mut mine, progress);
+        if let Ok((Some(taken), note @ None)) = &mut outcome
+            && is_unannounced(scan, at, taken, draft, is_racy, &mut mine)
+        {
+            *note = Some(problem(ProblemKind::Unannounced, Severity::Note, &path, WHY));
+        }
         hands().push(mine);
         progress.advance(1, 0);
         outcome.map(|(taken, problem)| (at, taken, problem))
@@ -95,6 +108,46 @@ pub(super) fn read(scan: &mut Scan, draft: &Draft, progress: &dyn Progress) -> R
         progress.advance(1, size);
     }
     Ok(())
+}
+
+/// What may be behind it.
+const WHY: &str = "a program put its time back or writes through memory, or the disk gave other bytes than before; the date before has what it was";
+
+/// Whether a file has other bytes than in the snapshot before although its length and time say otherwise. They are compared byte by byte,
+/// because equal bytes may have been cut in other places; a key that only adds cannot do that, and says nothing.
+fn is_unannounced(
+    scan: &Scan,
+    at: usize,
+    taken: &Taken,
+    draft: &Draft,
+    is_racy: &dyn Fn(i64) -> bool,
+    hands: &mut Hands<'_>,
+) -> bool {
+    let entry = &scan.entries[at];
+    let Some((old, NodeKind::File(content))) = entry.previous.as_ref().map(|old| (old, &old.kind)) else { return false };
+    let looks_same = old.mtime == mtime(&taken.stat) && content.size() == taken.content.size() && !is_racy(old.mtime.0);
+    if !looks_same || *content == taken.content {
+        return false;
+    }
+    let Hands { buffer, cursor } = hands;
+    let Ok((folder, _)) = cursor.enter(&scan.directories, entry.directory) else { return false };
+    let Ok((file, _)) = open(folder, entry) else { return false };
+    differs(&mut draft.reader().open(content), &mut &file, buffer).unwrap_or(false)
+}
+
+/// Whether two contents differ.
+fn differs(old: &mut dyn Read, new: &mut dyn Read, buffer: &mut [u8]) -> io::Result<bool> {
+    let mut other = vec![0; 64 << 10];
+    loop {
+        let len = old.read(&mut other)?;
+        if len == 0 {
+            return Ok(false);
+        }
+        new.read_exact(&mut buffer[..len])?;
+        if buffer[..len] != other[..len] {
+            return Ok(true);
+        }
+    }
 }
 
 /// Why a reading ended early.
@@ -151,14 +204,8 @@ fn read_entry(
     unreachable!("the second attempt always returns")
 }
 
-/// Stores one file as it is now. Gives what `stat` says after it as well.
-fn read_file(
-    folder: BorrowedFd<'_>,
-    entry: &Entry,
-    draft: &Draft,
-    buffer: &mut [u8],
-    advance: &mut dyn FnMut(u64),
-) -> std::result::Result<(Taken, Stat), Stop> {
+/// Opens a file of the source.
+fn open(folder: BorrowedFd<'_>, entry: &Entry) -> std::result::Result<(File, Stat), Stop> {
     // Should it have become a pipe, opening must not wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match openat(folder, OsStr::from_bytes(&entry.name), flags, Mode::empty()) {
@@ -167,9 +214,21 @@ fn read_file(
         Err(error) => return Err(error.into()),
     };
     let stat = fstat(&file)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(Stop::Replaced);
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok((file, stat)),
+        _ => Err(Stop::Replaced),
     }
+}
+
+/// Stores one file as it is now. Gives what `stat` says after it as well.
+fn read_file(
+    folder: BorrowedFd<'_>,
+    entry: &Entry,
+    draft: &Draft,
+    buffer: &mut [u8],
+    advance: &mut dyn FnMut(u64),
+) -> std::result::Result<(Taken, Stat), Stop> {
+    let (file, stat) = open(folder, entry)?;
     let mut writer = draft.file(Known { hint: Hint::Look, former: entry.former() });
     let may_have_holes = (stat.st_blocks as u64).saturating_mul(512) < stat.st_size as u64;
     let sparse = may_have_holes && holes::exist(&file, stat.st_size as u64);

@@ -24,7 +24,7 @@ use crate::progress::Meter;
 use crate::report::{Code, Failure, Result};
 use crate::session::{FirstUse, Session};
 use crate::text::{date, labelled, plural, short, size, took};
-use crate::{facts, places, remarks};
+use crate::{facts, places, remarks, vanished};
 
 /// A larger photo library is not looked into after a backup: it would take as much memory. `russet info` does.
 const LARGEST_LIBRARY: u64 = 64 << 20;
@@ -126,13 +126,21 @@ fn report(session: &Session, repository: &Repository, done: &[Done], shown: &Sho
             }
         }
     }
+    // Which dates are there now is remembered, so that the next run sees it if one of them is taken away.
+    let known = repository.parents().unwrap_or_default();
+    vanished::warn(repository, &known, &session.out);
+    let object = |done: &[Done]| {
+        let mut object = object(repository, done, shown);
+        vanished::add_to(&mut object, repository, &known, &session.out);
+        object
+    };
     if let Some(failure) = failed {
         if !done.is_empty() {
-            session.out.object(&object(repository, done, shown))?;
+            session.out.object(&object(done))?;
         }
         return Err(failure);
     }
-    session.out.object(&object(repository, done, shown))?;
+    session.out.object(&object(done))?;
     let whole = done.iter().all(|one| one.saved.snapshot.whole);
     Ok(if whole { Code::Done } else { Code::SourceDamaged })
 }

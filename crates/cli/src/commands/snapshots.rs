@@ -3,13 +3,13 @@
 use russet_repository::SnapshotEntry;
 use serde_json::json;
 
-use crate::facts;
 use crate::json::snapshot_json;
 use crate::progress::Meter;
 use crate::report::{Code, Result};
 use crate::session::Session;
 use crate::text::{Table, count, date, short, size};
 use crate::wanted::{Device, entries, of_device};
+use crate::{facts, vanished};
 
 /// Lists the snapshots that are kept, oldest first
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     let meter = Meter::new(&session.out);
     let repository = session.open(&meter)?;
-    let chosen = of_device(entries(&repository, &session.out)?, args.device.device.as_deref())?;
+    let all = entries(&repository, &session.out)?;
+    let chosen = of_device(all.clone(), args.device.device.as_deref())?;
     let pins = repository.pins()?;
     let pin = |entry: &SnapshotEntry| pins.get(&entry.name.hex()).cloned();
     let mut table = Table::new(&["ID", "DATE", "DEVICE OR FOLDER", "IOS", ">FILES", ">SIZE", ">NEW", "STATE"]);
@@ -53,6 +54,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
         object["pinned"] = json!(pin(entry));
         object
     };
-    session.out.object(&json!({ "snapshots": chosen.iter().map(object).collect::<Vec<_>>() }))?;
+    let mut object = json!({ "snapshots": chosen.iter().map(object).collect::<Vec<_>>() });
+    vanished::add_to(&mut object, &repository, &all, &session.out);
+    session.out.object(&object)?;
     Ok(Code::Done)
 }

@@ -15,7 +15,7 @@ use crate::report::{Code, Failure, Result};
 use crate::session::Session;
 use crate::text::{Table, age, date, plural, short, size, timestamp};
 use crate::wanted::{Device, entries};
-use crate::{facts, phones, runs};
+use crate::{facts, phones, runs, vanished};
 
 const DAY: i64 = 86_400;
 /// What grew in this time says how fast a device grows.
@@ -83,8 +83,12 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Code> {
     }
     let is_stale = rows.iter().any(|row| row.state(session, now) == State::Stale);
     let objects: Vec<Value> = rows.iter().map(|row| row.object(session, now)).collect();
-    let repository = repository.map(|(repository, _)| json!({ "id": repository.id().to_string(), "place": repository.place() }));
-    session.out.object(&json!({ "devices": objects, "stale": is_stale, "repository": repository }))?;
+    let place = |(repository, _): &(Repository, _)| json!({ "id": repository.id().to_string(), "place": repository.place() });
+    let mut object = json!({ "devices": objects, "stale": is_stale, "repository": repository.as_ref().map(place) });
+    if let Some((repository, snapshots)) = &repository {
+        vanished::add_to(&mut object, repository, snapshots, &session.out);
+    }
+    session.out.object(&object)?;
     match unopened {
         Some(failure) => Err(failure),
         None if is_stale => Ok(Code::Stale),

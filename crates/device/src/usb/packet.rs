@@ -157,6 +157,30 @@ pub(super) fn decode(version: Version, packet: &[u8]) -> Option<Packet<'_>> {
     }
 }
 
+/// Cuts bytes into packets and reads each, as one version of the multiplexer does; for whoever throws foreign bytes at it. Says how many
+/// there were.
+#[doc(hidden)]
+pub fn read_packets(bytes: &[u8], old: bool) -> usize {
+    let version = if old { Version::One } else { Version::Two };
+    let (mut rest, mut packets) = (bytes, 0);
+    while let Some((packet, after)) = announced_len(rest).and_then(|len| rest.split_at_checked(len)) {
+        match decode(version, packet) {
+            // What is understood is written as it was meant; options of a header are all that is left out.
+            Some(Packet::Segment(segment, data)) => {
+                let again = encode(version, &segment, data);
+                assert_eq!(decode(version, &again), Some(Packet::Segment(segment, data)));
+            }
+            Some(Packet::Complaint(text)) => {
+                assert!(readable(text).is_none_or(|text| text.len() <= 200 && !text.contains('\u{1b}')))
+            }
+            Some(Packet::Other) | None => {}
+        }
+        let _ = (version_answer(packet), counter(version, packet));
+        (rest, packets) = (after, packets + 1);
+    }
+    packets
+}
+
 /// What the phone gives as a reason, fit to be shown: at most 200 characters, and only printable ones.
 pub(super) fn readable(text: &[u8]) -> Option<String> {
     let text: String = text.iter().take(200).map(|b| if (b' '..=b'~').contains(b) { char::from(*b) } else { ' ' }).collect();
