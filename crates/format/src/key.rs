@@ -404,6 +404,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::unnecessary_literal_unwrap, reason = "what it prints is the point")]
     fn a_panic_that_prints_what_it_has_prints_no_secret() {
         let secrets = || Secrets::full(Key::new(*b"0123456789abcdef0123456789abcdef"), Key::new([0xcd; 32])).rotated().unwrap();
         let id = RepositoryId([1; 16]);

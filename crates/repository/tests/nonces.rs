@@ -14,11 +14,14 @@ use russet_repository::prune::{Grace, Options, prune};
 use russet_repository::{KdfChoice, Repository, Silent};
 use russet_store::{MemoryStore, Name, Result, Store};
 
+/// Files with their kinds.
+type Files = BTreeSet<(String, Vec<u8>)>;
+
 /// A store that keeps a copy of whatever was ever put.
 #[derive(Clone)]
 struct Recorder {
     inner: MemoryStore,
-    ever: Arc<Mutex<BTreeSet<(String, Vec<u8>)>>>,
+    ever: Arc<Mutex<Files>>,
 }
 
 impl Recorder {
