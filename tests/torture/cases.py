@@ -37,7 +37,7 @@ class Case:
         if self.name == "copy":
             verified = trial.run(["verify", "--read-data"], env={"RUSSET_REPO": str(trial.other), "RUSSET_PASSWORD": TO_PASSWORD})
             if verified.code not in (0, 7):
-                raise Finding(f"verify of the copy ended with {verified.code}: {verified.err.strip()} {verified.out.strip()}")
+                raise Finding(f"verify of the copy ended with {verified.code}: {verified.why()}")
 
     def check_next(self, trial):
         """The next run of the same command succeeds without help, and does what it is there for."""

@@ -36,13 +36,13 @@ def run(world):
         trial.remove()
 
     found, number = [], 0
-    while counts["kills"] < wanted:
+    while counts["kills"] < wanted and not world.is_late():
         items = [(cases[(number + n) % len(cases)], number + n) for n in range(min(len(cases), wanted - counts["kills"]))]
         number += len(items)
         found += in_parallel(world, one, items)
         if number > 4 * wanted:
             raise Finding("runs end before they can be killed")
-    return found, f"{counts['kills']} kills in {number} trials, {counts['several in a row']} of them with several in a row; " \
+    return found, f"{counts['kills']} kills in {world.done + len(found)} trials, {counts['several in a row']} of them with several in a row; " \
                   f"{counts['left something']} left the repository other than it was"
 
 

@@ -22,12 +22,19 @@ class World:
         self.binary, self.work, self.seed, self.long, self.jobs = binary, work, seed, long, jobs
         self.rng = random.Random(seed)
         self.lock = threading.Lock()
-        self.counter = 0
+        self.counter = self.done = 0
+        self.until = None
         self.templates = {}
         self.codes = documented_codes(binary)
         self.source = work / "data/source"
         self.generations = make_generations(work / "data", random.Random(seed))
         self.base = self._make_base()
+
+    def begin_part(self, minutes):
+        self.done, self.until = 0, minutes and time.monotonic() + minutes * 60
+
+    def is_late(self):
+        return bool(self.until) and time.monotonic() > self.until
 
     def folder(self, label):
         with self.lock:
@@ -44,6 +51,8 @@ class World:
             trial.expect(["backup", "--from", str(self.source)])
         trial.expect(["key", "add", "--write-only", "--to", str(trial.key_file)])
         self.show(3)
+        truth = {digest for _, digest in self.generations[:3]}
+        trial.check(truth, truth)
         return trial
 
     def show(self, number):
@@ -58,6 +67,8 @@ class World:
         if found is None:
             found = self.base.copy(self.folder(f"template-{case.name}"))
             case.prepare(found)
+            if case.broken is None:
+                found.check(case.required, case.allowed)
             with self.lock:
                 self.templates[case.name] = found
         return found
@@ -91,6 +102,8 @@ class Trial:
         shutil.copytree(self.disk, made.disk, dirs_exist_ok=True)
         if self.key_file.exists():
             shutil.copy2(self.key_file, made.key_file)
+        # In the long run every trial takes everything back for itself.
+        made.given = {} if self.world.long else {(made.repo, id): digest for (repo, id), digest in self.given.items() if repo == self.repo}
         return made
 
     def remove(self):
@@ -152,12 +165,13 @@ class Trial:
             env["RUSSET_PASSWORD"] = TO_PASSWORD
         verified = self.run(["verify", "--read-data"], env=env)
         if sound and (verified.code != 0 or not verified.json()["sound"]):
-            raise Finding(f"verify --read-data ended with {verified.code}: {verified.err.strip()} {verified.out.strip()}")
+            raise Finding(f"verify --read-data ended with {verified.code}: {verified.why()}")
         if not sound and verified.code not in (0, 8):
             raise Finding(f"verify --read-data of a damaged repository ended with {verified.code}: {verified.err.strip()}")
         given = {}
-        listed = [snapshot["id"] for snapshot in self.expect(["snapshots"], env=env).json()["snapshots"]]
-        # What was given back before is looked at again by verify, and one of it as a whole.
+        # A snapshot is there when its file is; asking the program would cost another key derivation.
+        listed = sorted(path.name for path in (repo / "snapshots").glob("*") if not path.name.startswith("."))
+        # What this trial has given back before is looked at again by verify, and one of it as a whole.
         again = random.choice(listed) if listed else None
         for id in listed:
             if id == again or (repo, id) not in self.given:
@@ -180,6 +194,14 @@ class Result:
 
     def json(self):
         return json.loads(self.out)
+
+    def why(self):
+        """What verify says is wrong, in short."""
+        try:
+            said = self.json()
+            return "; ".join([f"{file['file']}: {file['why']}" for file in said["damaged"]] + [f"{len(said['touched'])} snapshots touched"])
+        except (ValueError, KeyError):
+            return self.err.strip()
 
 
 def documented_codes(binary):
@@ -261,13 +283,17 @@ def listing(folder):
 
 
 def in_parallel(world, work, items):
-    """Runs `work` on all items on a few threads; gives back what was found as (item, finding)."""
+    """Runs `work` on all items on a few threads until the time is over; gives back what was found as (item, finding)."""
     from concurrent.futures import ThreadPoolExecutor
     found = []
 
     def one(item):
+        if world.is_late():
+            return
         try:
             work(item)
+            with world.lock:
+                world.done += 1
         except Finding as finding:
             found.append((item, str(finding)))
             print(f"FINDING  {item}: {finding}", flush=True)
