@@ -39,7 +39,7 @@ def run(world):
                 # Then everything that failed was written anew: check_order below sees that.
                 with lock:
                     counts["written anew"] = counts.get("written anew", 0) + 1
-            strace.check_order(log, trial)
+            strace.check_order(log, trial, result.code == 0)
             case.check_interrupted(trial) if result.code else case.check_done(trial, result)
             case.check_next(trial)
         except Finding as finding:

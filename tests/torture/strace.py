@@ -20,7 +20,7 @@ def must_be_here():
 
 
 def prefix(log, inject=None):
-    names = ",".join(f"?{name}" for name in WRITES + SYNCS + RENAMES + READS + OPENS + ["unlink", "unlinkat"])
+    names = ",".join(f"?{name}" for name in WRITES + SYNCS + RENAMES + READS + OPENS + ["mkdir", "mkdirat"])
     return ["strace", "-f", "-y", "-qq", "-s", "300", "-e", "signal=none", "-e", f"trace={names}", *(["-e", f"inject={inject}"] if inject else []), "-o", str(log)]
 
 
@@ -66,7 +66,7 @@ def places(case, world, names, below=("disk",)):
     result = case.run(trial, prefix(log))
     if result.code != 0:
         raise Finding(f"{case} ends with {result.code} under strace: {result.err.strip()}")
-    check_order(log, trial)
+    check_order(log, trial, True)
     wanted, counted = {}, {}
     for call in calls(log):
         if call.name not in names:
@@ -78,8 +78,9 @@ def places(case, world, names, below=("disk",)):
     return [(name, ordinal) for name in sorted(wanted) for ordinal in sorted(wanted[name])]
 
 
-def check_order(log, trial):
-    """No file gets its name before its bytes were synced, and no snapshot its own before all that came before it is durable."""
+def check_order(log, trial, ended_well=False):
+    """No file gets its name before its bytes were synced, no snapshot its own before all that came before it is durable, and a run that
+    says that it is done has synced every folder."""
     state, folders = {}, set()
     for call in calls(log):
         path = call.path()
@@ -94,6 +95,9 @@ def check_order(log, trial):
                 if state.get(path) != "failed":
                     state[path] = "synced"
                 folders.discard(path)
+        elif call.name.startswith("mkdir") and not call.failed:
+            if path.startswith((f"{trial.repo}/", f"{trial.other}/")):
+                folders.add(str(pathlib.Path(path).parent))
         elif call.name in RENAMES and not call.failed:
             begin, end = call.names()[0], call.names()[-1]
             for root in (trial.repo, trial.other):
@@ -106,3 +110,5 @@ def check_order(log, trial):
                     if late := sorted(folder for folder in folders if folder.startswith(f"{root}/")):
                         raise Finding(f"{name} was there before {late[0]} was synced")
                 folders.add(str(pathlib.Path(end).parent))
+    if ended_well and folders:
+        raise Finding(f"the run ended with 0 and has not synced {sorted(folders)[0]}")

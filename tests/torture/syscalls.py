@@ -28,7 +28,7 @@ def run(world):
                 raise Finding(f"ended with {result.code}: {result.err.strip()}")
             if result.code != 0:
                 killed.append(item)
-            strace.check_order(trial.folder / "strace", trial)
+            strace.check_order(trial.folder / "strace", trial, result.code == 0)
             case.check_interrupted(trial)
             case.check_next(trial)
         except Finding as finding:
