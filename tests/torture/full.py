@@ -17,6 +17,8 @@ def run(world):
     counts = {"full": 0, "inodes": 0, "read-only": 0}
     items = [(case, kind) for case in cases for kind in counts]
     rng.shuffle(items)
+    # One of each kind after the other, so that a run whose time is over has seen all of them.
+    items = [item for group in zip(*([item for item in items if item[1] == kind] for kind in counts)) for item in group]
     if not world.long:
         items = items[:6]
     lock = threading.Lock()
