@@ -31,4 +31,4 @@ torture *ARGS:
 torture-long *ARGS:
     cargo build --release --locked -p russet
     tests/torture/run target/release/russet --long {{ARGS}}
-    cargo test --release --workspace --locked -- --ignored model
+    cargo test --release --workspace --locked --test model -- --ignored
