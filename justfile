@@ -22,3 +22,13 @@ bench-counts *ARGS:
 # Which damage heals, as the table of docs/RELIABILITY.md.
 healing:
     cargo test --release -p russet-format --test healing_study -- --include-ignored --nocapture
+
+# Kills the real program, fills and breaks its disk and cuts its power, and looks whether anything was lost: minutes, and hours.
+torture *ARGS:
+    cargo build --release --locked -p russet
+    tests/torture/run target/release/russet {{ARGS}}
+
+torture-long *ARGS:
+    cargo build --release --locked -p russet
+    tests/torture/run target/release/russet --long {{ARGS}}
+    cargo test --release --workspace --locked --test model -- --ignored
