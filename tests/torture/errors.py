@@ -13,6 +13,8 @@ def run(world):
         found = strace.places(case, world, strace.WRITES + strace.SYNCS + strace.RENAMES + strace.READS + strace.OPENS)
         items += [(case, name, f"{ordinal}{more}") for name, ordinal in found for more in ("", "+")]
     total = len(items)
+    # The time is for the faults, and not for finding their places.
+    world.begin_part(world.minutes)
     # In no order, so that a run whose time is over has seen something of everything.
     random.Random(world.seed).shuffle(items)
     if not world.long:

@@ -23,7 +23,7 @@ class World:
         self.rng = random.Random(seed)
         self.lock = threading.Lock()
         self.counter = self.done = 0
-        self.until = None
+        self.until = self.minutes = None
         self.templates = {}
         self.codes = documented_codes(binary)
         self.source = work / "data/source"
@@ -31,6 +31,7 @@ class World:
         self.base = self._make_base()
 
     def begin_part(self, minutes):
+        self.minutes = minutes
         self.done, self.until = 0, minutes and time.monotonic() + minutes * 60
 
     def is_late(self):
