@@ -177,8 +177,15 @@ fn check_mirrors(store: &dyn Store, report: &mut Report) -> Result<()> {
             report.damaged.push(DamagedFile { file: name.into(), why, healed: whole(other) });
         }
     }
-    if let Some(why) = difference(&first, &second) {
-        report.damaged.push(DamagedFile { file: "mirror/config".into(), why: why.into(), healed: true });
+    match (&first, &second) {
+        (Ok(first), Ok(second)) if heal::differ(first, second) => {
+            report.missing.push(DamagedFile { file: "mirror/config".into(), why: heal::DIFFERS.into(), healed: true });
+        }
+        (Ok(first), Ok(second)) if heal::are_foreign(first, second) => {
+            let why = "the two copies are of different repositories".into();
+            report.damaged.push(DamagedFile { file: "mirror/config".into(), why, healed: true });
+        }
+        _ => {}
     }
     for folder in names::MIRRORED {
         let hashes = |folder: &str| -> Result<HashSet<FileName>> {
@@ -214,19 +221,6 @@ fn check_mirrors(store: &dyn Store, report: &mut Report) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// How two copies of `config` differ that are both whole.
-fn difference(
-    first: &std::result::Result<Vec<u8>, StoreError>,
-    second: &std::result::Result<Vec<u8>, StoreError>,
-) -> Option<&'static str> {
-    let [first, second] = [first, second].map(|bytes| bytes.as_ref().ok().and_then(|bytes| Config::decode(bytes).ok()));
-    match (first?, second?) {
-        (first, second) if first.id != second.id => Some("the two copies are of different repositories"),
-        (first, second) if first != second => Some("the two copies differ: whoever changed them was killed between the two"),
-        _ => None,
-    }
 }
 
 /// Is each pack there, and as long as it must be?

@@ -162,13 +162,31 @@ fn read_around(store: &dyn Store, name: &Name, range: std::ops::Range<u64>, piec
     }
 }
 
+/// Why a second copy of `config` is to be written again that is whole.
+pub(crate) const DIFFERS: &str = "it differs from the first: whoever changed them was killed between the two";
+
+/// Whether two copies of `config` are whole and of one repository, and say different things of it.
+pub(crate) fn differ(first: &[u8], second: &[u8]) -> bool {
+    configs(first, second).is_some_and(|(first, second)| first.id == second.id && first != second)
+}
+
+/// Whether two copies of `config` are whole and of different repositories.
+pub(crate) fn are_foreign(first: &[u8], second: &[u8]) -> bool {
+    configs(first, second).is_some_and(|(first, second)| first.id != second.id)
+}
+
+fn configs(first: &[u8], second: &[u8]) -> Option<(Config, Config)> {
+    Config::decode(first).ok().zip(Config::decode(second).ok())
+}
+
+fn lacking(name: &Name, other: &Name) -> DamagedFile {
+    DamagedFile { file: name.to_string(), why: format!("only {other} is there"), healed: true }
+}
+
 /// Copies that are missing while the other one is there: lost, or of a run that was killed between the two. Either way they may be written
 /// again, but for a snapshot of which only the second copy is there: that is one which is being written or removed.
 pub fn missing_copies(store: &dyn Store) -> Result<Vec<DamagedFile>> {
     let mut missing = Vec::new();
-    let mut note = |name: &Name, other: &Name| {
-        missing.push(DamagedFile { file: name.to_string(), why: format!("only {other} is there"), healed: true });
-    };
     let is_there = |name: &Name| match store.len(name) {
         Ok(_) => Ok(true),
         Err(StoreError::NotFound { .. }) => Ok(false),
@@ -176,8 +194,11 @@ pub fn missing_copies(store: &dyn Store) -> Result<Vec<DamagedFile>> {
     };
     let (first, second) = (names::config(), names::mirror(&names::config()));
     match (is_there(&first)?, is_there(&second)?) {
-        (true, false) => note(&second, &first),
-        (false, true) => note(&first, &second),
+        (true, false) => missing.push(lacking(&second, &first)),
+        (false, true) => missing.push(lacking(&first, &second)),
+        (true, true) if differ(&store.get_all(&first)?, &store.get_all(&second)?) => {
+            missing.push(DamagedFile { file: second.to_string(), why: DIFFERS.into(), healed: true });
+        }
         _ => {}
     }
     for folder in names::MIRRORED {
@@ -190,8 +211,8 @@ pub fn missing_copies(store: &dyn Store) -> Result<Vec<DamagedFile>> {
             let first = names::file(folder, *hash);
             let second = names::mirror(&first);
             match (is_there(&first)?, is_there(&second)?) {
-                (true, false) => note(&second, &first),
-                (false, true) if folder != names::SNAPSHOTS => note(&first, &second),
+                (true, false) => missing.push(lacking(&second, &first)),
+                (false, true) if folder != names::SNAPSHOTS => missing.push(lacking(&first, &second)),
                 _ => {}
             }
         }

@@ -10,7 +10,7 @@ use russet_format::parity::Share;
 use russet_repository::heal::{Healing, Remedy, heal, heal_found};
 use russet_repository::repair::{Options, plan, repair};
 use russet_repository::{Repository, Silent, check};
-use russet_store::{MemoryStore, Name, Store};
+use russet_store::{FaultyStore, MemoryStore, Name, Store};
 
 const SECTOR: usize = 4096;
 
@@ -151,6 +151,27 @@ fn the_share_of_parity_can_be_changed_for_what_is_written_from_then_on() {
         damage(&store, &pack, |bytes| bytes[5000] ^= if before.contains(&pack) { 1 } else { 0 });
     }
     assert!(check::check(&open(store).unwrap(), &[], Some(100), &Silent).unwrap().is_sound());
+}
+
+#[test]
+fn a_change_of_the_share_that_was_killed_between_two_copies_is_no_damage_and_heals_with_and_without_a_key() {
+    for with_key in [false, true] {
+        let (store, _) = repository(Share::DEFAULT);
+        let dying = FaultyStore::dying_after(1, store.clone());
+        let mut killed = Repository::open(Arc::new(dying), b"pw", None).unwrap();
+        killed.set_parity(Share::new(10).unwrap()).unwrap_err();
+        let report = check::check(&open(store.clone()).unwrap(), &[], None, &Silent).unwrap();
+        assert!(report.is_sound());
+        assert_eq!(report.missing.iter().map(|copy| &copy.file[..]).collect::<Vec<_>>(), ["mirror/config"]);
+        let healing = match with_key {
+            false => heal_all(&store),
+            true => heal_found(&open(store.clone()).unwrap(), &report).unwrap(),
+        };
+        assert_eq!((healing.healed.len(), healing.left.len()), (1, 0));
+        let [first, second] = ["config", "mirror/config"].map(|name| store.get_all(&Name::new(name).unwrap()).unwrap());
+        assert!(first == second && open(store.clone()).unwrap().parity() == Share::DEFAULT);
+        assert!(check::check(&open(store).unwrap(), &[], None, &Silent).unwrap().missing.is_empty());
+    }
 }
 
 /// A flipped bit in each pack's header, and two of its sectors gone.

@@ -173,7 +173,7 @@ fn healed_lines(healed: &[Healed]) -> Vec<String> {
 fn missing_lines(missing: &[DamagedFile]) -> Option<String> {
     (!missing.is_empty()).then(|| {
         format!(
-            "once      {} of which one copy is missing: of a run that goes on or was killed, or of an earlier russet; --repair writes it again",
+            "once      {} of which one copy is missing or differs: of a run that goes on or was killed, or of an earlier russet; --repair writes it again",
             plural(missing.len() as u64, "file")
         )
     })
