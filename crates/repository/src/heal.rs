@@ -140,7 +140,7 @@ pub(crate) fn heal_pack(store: &dyn Store, pack: FileName) -> Option<parity::Hea
 }
 
 /// Reads a file, with zeros where the disk gives nothing.
-fn what_is_left(store: &dyn Store, name: &Name) -> Option<Vec<u8>> {
+pub(crate) fn what_is_left(store: &dyn Store, name: &Name) -> Option<Vec<u8>> {
     let len = store.len(name).ok().filter(|len| *len <= LONGEST)?;
     store.get_all(name).ok().or_else(|| {
         let mut left = Vec::with_capacity(len as usize);

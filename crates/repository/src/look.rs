@@ -13,6 +13,7 @@ use russet_format::pack::PACK_FRAMES;
 use russet_format::seal::TAG;
 use russet_store::{Name, Store, StoreError};
 
+use crate::heal::what_is_left;
 use crate::index::Index;
 use crate::names;
 use crate::packer::open_directory;
@@ -183,9 +184,14 @@ pub(crate) fn directories_of(store: &dyn Store, keys: &Keys, packs: &[FileName])
     IndexFile { packs, ..IndexFile::default() }
 }
 
-/// Reads what a pack says of itself.
+/// So often a disk is asked that fails to give a file: by what comes of this, whole packs are given up.
+const MOST_ATTEMPTS: usize = 3;
+
+/// Reads what a pack says of itself, or what is left of it where the disk gives no more.
 pub(crate) fn directory_of(store: &dyn Store, keys: &Keys, name: FileName) -> Option<IndexedPack> {
-    let bytes = bounded(store, &names::file(names::PACKS, name)).ok()?;
+    let file = names::file(names::PACKS, name);
+    let mut attempts = (0..MOST_ATTEMPTS).map(|_| bounded(store, &file)).take_while(|read| !read.as_ref().is_err_and(is_gone));
+    let bytes = attempts.find_map(Result::ok).or_else(|| what_is_left(store, &file))?;
     let (header, _, directory) = open_directory(keys, &bytes).ok()?;
     Some(IndexedPack { name, frames: header.frames(), header_len: header.len() as u32, directory })
 }

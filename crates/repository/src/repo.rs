@@ -101,15 +101,17 @@ impl Repository {
         let config = Config { id: RepositoryId::random()?, created: now, parity: Share::DEFAULT };
         let secrets = Secrets::random()?;
         let slot = Slot::create(&secrets, password, config.id, SlotKind::Password, "first password", kdf, now)?;
-        let slot = put_hashed(&*store, names::KEYS, &slot.encode())?;
+        let slot_bytes = slot.encode();
         let bytes = config.encode();
         // The config comes last: until it is there, there is no repository, and two makers at once cannot both win.
-        for name in [names::mirror(&names::config()), names::config()] {
-            store.put_new(&name, &bytes).map_err(|error| match error {
-                StoreError::AlreadyExists { .. } => RepositoryError::Exists { place: store.describe() },
-                other => other.into(),
-            })?;
-        }
+        let begun = put_hashed(&*store, names::KEYS, &slot_bytes)
+            .and_then(|slot| Ok(store.put_new(&names::mirror(&names::config()), &bytes).map(|()| slot)?));
+        let slot = begun.map_err(|error| {
+            // A key of no repository would be taken for damage in the one that is made here next. The error that matters is the first.
+            let _ = remove_kept(&*store, &names::file(names::KEYS, FileName::of(&slot_bytes)));
+            exists_already(error, &*store)
+        })?;
+        store.put_new(&names::config(), &bytes).map_err(|error| exists_already(error.into(), &*store))?;
         Ok(Repository::assemble(store, config, secrets, slot, cache))
     }
 
@@ -524,6 +526,14 @@ pub(crate) fn put_hashed(store: &dyn Store, folder: &str, bytes: &[u8]) -> Resul
     }
     store.put(&file, bytes)?;
     Ok(name)
+}
+
+/// What a maker of a repository is told who comes too late.
+fn exists_already(error: RepositoryError, store: &dyn Store) -> RepositoryError {
+    match error {
+        RepositoryError::Store(StoreError::AlreadyExists { .. }) => RepositoryError::Exists { place: store.describe() },
+        other => other,
+    }
 }
 
 /// Puts a sealed snapshot and its mirror, in that order of FORMAT.md chapter 11.

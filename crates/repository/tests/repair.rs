@@ -4,6 +4,7 @@
 mod folders;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use folders::{Files, files, load, open, repository, save};
 use russet_format::snapshot::{ProblemKind, Severity};
@@ -266,6 +267,19 @@ fn what_only_a_condemned_pack_still_holds_is_stored_again_before_the_damaged_one
     // Nothing rests on what was condemned, then or now.
     condemned.iter().chain(&packs).for_each(|pack| store.remove(pack).unwrap());
     assert!(load(&open(store).unwrap(), &second.snapshot.root) == truth);
+}
+
+#[test]
+fn a_pack_that_the_disk_gives_only_when_it_is_asked_again_is_not_given_up() {
+    let truth = dense_files();
+    let (store, _, saved) = repository(&truth);
+    // Without an index, packs say themselves what they hold.
+    let index_files = [named(&store, "index/"), named(&store, "mirror/index/")].concat();
+    index_files.iter().for_each(|index| store.corrupt(index, 200, 1).unwrap());
+    let failing = Arc::new(FaultyStore::failing_once(named(&store, "packs/"), store.clone()));
+    let done = run(&Repository::open(failing, b"pw", None).unwrap()).unwrap();
+    assert!(done.after.is_sound() && done.replaced.is_empty(), "{done:?}");
+    assert!(load(&assert_mended(&store), &saved.snapshot.root) == truth);
 }
 
 #[test]

@@ -321,3 +321,20 @@ fn contents_that_were_stored_one_after_the_other_have_places_in_that_order() {
     assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
     assert_eq!(reader.place(&Content::default()), 0);
 }
+
+#[test]
+fn whoever_could_not_make_a_repository_leaves_no_key_for_the_one_that_is_made_next() {
+    for writes in 0..3 {
+        let store = MemoryStore::default();
+        // A full disk still removes files.
+        let full = FaultyStore::full_after([0, 700, 1_400][writes], store.clone());
+        if Repository::create(Arc::new(full), b"pw", QUICK, 1, None).is_err() {
+            assert!(!store.names().iter().any(|name| name.as_str().contains("keys/")) || Repository::exists(&store).unwrap());
+        }
+        if !Repository::exists(&store).unwrap() {
+            create(&store);
+        }
+        let repository = Repository::open(Arc::new(store), b"pw", None).unwrap();
+        assert!(check::check(&repository, &[], None, &Silent).unwrap().is_sound());
+    }
+}

@@ -12,6 +12,8 @@ use crate::{Name, Result, Store, StoreError};
 pub struct FaultyStore<S> {
     inner: S,
     unreadable: BTreeSet<Name>,
+    /// Those fail once only.
+    relents: bool,
     left: Left,
     state: Mutex<State>,
 }
@@ -37,6 +39,8 @@ struct State {
     writes_to_live: Option<u64>,
     free_bytes: Option<u64>,
     is_dead: bool,
+    /// Files that failed to be read.
+    failed: BTreeSet<Name>,
 }
 
 impl<S: Store> FaultyStore<S> {
@@ -62,6 +66,11 @@ impl<S: Store> FaultyStore<S> {
         Self::new(inner, None, None, names.into_iter().collect())
     }
 
+    /// The same for the first reading of each of them.
+    pub fn failing_once(names: impl IntoIterator<Item = Name>, inner: S) -> Self {
+        Self { relents: true, ..Self::failing_reads(names, inner) }
+    }
+
     /// How many writes were passed on. Those that were kept back are not counted.
     pub fn writes(&self) -> u64 {
         self.state().writes
@@ -73,8 +82,8 @@ impl<S: Store> FaultyStore<S> {
     }
 
     fn new(inner: S, writes_to_live: Option<u64>, free_bytes: Option<u64>, unreadable: BTreeSet<Name>) -> Self {
-        let state = State { writes: 0, writes_to_live, free_bytes, is_dead: false };
-        Self { inner, unreadable, left: Left::Nothing, state: Mutex::new(state) }
+        let state = State { writes: 0, writes_to_live, free_bytes, is_dead: false, failed: BTreeSet::new() };
+        Self { inner, unreadable, relents: false, left: Left::Nothing, state: Mutex::new(state) }
     }
 
     fn write(&self, name: &Name, bytes: &[u8], replaces: bool, put: impl FnOnce() -> Result<()>) -> Result<()> {
@@ -95,7 +104,7 @@ impl<S: Store> FaultyStore<S> {
 
     fn read<T>(&self, name: &Name, get: impl FnOnce() -> Result<T>) -> Result<T> {
         self.admit(name.as_str(), "read")?;
-        if self.unreadable.contains(name) {
+        if self.unreadable.contains(name) && (self.state().failed.insert(name.clone()) || !self.relents) {
             return Err(failure(name.as_str(), "read", "the disk failed on request"));
         }
         get()
