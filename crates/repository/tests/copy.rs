@@ -31,12 +31,14 @@ fn shape(repository: &Repository, entry: &SnapshotEntry) -> Vec<(Vec<u8>, Node)>
     let mut nodes = Vec::new();
     walk(&repository.reader().unwrap(), &entry.snapshot.root, &mut |found| {
         let mut node = found.node.clone();
-        if let NodeKind::File(content) | NodeKind::Directory(content) = &mut node.kind {
-            // Where a long list of chunks is cut hangs on their names, and so on the repository's keys.
-            if content.depth > 0 {
+        // Where a long list of chunks is cut hangs on their names, and so on the repository's keys; and how long a folder is, on its lists.
+        match &mut node.kind {
+            NodeKind::Directory(content) => content.entries.clear(),
+            NodeKind::File(content) if content.depth > 0 => {
                 content.entries = vec![Entry::whole(ChunkId([0; 32]), content.size())];
             }
-            content.entries.iter_mut().for_each(|entry| entry.id.0 = [0; 32]);
+            NodeKind::File(content) => content.entries.iter_mut().for_each(|entry| entry.id.0 = [0; 32]),
+            NodeKind::Symlink(_) | NodeKind::Other => {}
         }
         nodes.push((found.path.to_vec(), node));
         Ok(true)
