@@ -86,7 +86,8 @@ pub(crate) fn text(command: &clap::Command) -> String {
         "{about}\n\nUsage: russet COMMAND [OPTIONS]\n\n{}\n\n{}",
         lines.join("\n"),
         "Every command takes --repo PATH, --config FILE, --password-file FILE,\n\
-         --password-command COMMAND, --json, --quiet, --stats and --help,\n         which has an example.\n\
+         --password-command COMMAND, --json, --quiet, --stats and --help,\n\
+         which has an example.\n\
          `russet help exit-codes` lists the exit codes."
     )
 }

@@ -28,6 +28,10 @@ pub(crate) fn warn(repository: &Repository, entries: &[SnapshotEntry], out: &Out
 
 /// Adds what is gone to what a command prints with `--json`, if anything is.
 pub(crate) fn add_to(object: &mut Value, repository: &Repository, entries: &[SnapshotEntry], out: &Out) {
+    // Whoever reads text was warned, and what is there was remembered then.
+    if !out.json {
+        return;
+    }
     let vanished = look(repository, entries, out);
     if !vanished.is_empty() {
         object["vanished"] = vanished.iter().map(one).collect();
