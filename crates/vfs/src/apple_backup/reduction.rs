@@ -92,7 +92,7 @@ impl Reduction {
     }
 
     fn to(
-        reader: &Arc<Reader>,
+        reader: &Reader,
         snapshot: &Snapshot,
         manifest: ManifestIndex,
         keeps: &dyn Fn(&str) -> bool,
@@ -105,7 +105,7 @@ impl Reduction {
     }
 
     fn of(
-        reader: &Arc<Reader>,
+        reader: &Reader,
         snapshot: &Snapshot,
         manifest: ManifestIndex,
         keeps: &dyn Fn(&RowName<'_>) -> bool,
@@ -199,14 +199,14 @@ pub fn apps(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<Apps> {
     apps_of(reader, snapshot, &open(reader, snapshot)?)
 }
 
-fn apps_of(reader: &Arc<Reader>, snapshot: &Snapshot, manifest: &ManifestIndex) -> Result<Apps> {
+fn apps_of(reader: &Reader, snapshot: &Snapshot, manifest: &ManifestIndex) -> Result<Apps> {
     let domains = manifest.domains().map_err(apple("Manifest.db"))?;
     let applications = manifest_plist(reader, snapshot)?.applications();
     Ok(Apps::new(domains.into_iter().map(|(domain, _)| domain).collect(), applications, app_names(reader, snapshot)?))
 }
 
 /// The ids of files that were left out of a snapshot on purpose.
-fn left_out(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<HashSet<[u8; 20]>> {
+fn left_out(reader: &Reader, snapshot: &Snapshot) -> Result<HashSet<[u8; 20]>> {
     let mut ids = HashSet::new();
     if snapshot.facts.contains_key(EXCLUDED_FILES) {
         walk(reader, &snapshot.root, &mut |found| {
@@ -218,12 +218,12 @@ fn left_out(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<HashSet<[u8; 20
 }
 
 /// What the owner calls apps, by bundle id, as far as the backup tells.
-pub(crate) fn app_names(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<BTreeMap<String, String>> {
+pub(crate) fn app_names(reader: &Reader, snapshot: &Snapshot) -> Result<BTreeMap<String, String>> {
     let info = info_plist(reader, snapshot)?.and_then(|info| Info::parse(&info).ok());
     Ok(info.map(|info| info.app_names).unwrap_or_default())
 }
 
-fn info_plist(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<Option<Vec<u8>>> {
+fn info_plist(reader: &Reader, snapshot: &Snapshot) -> Result<Option<Vec<u8>>> {
     let Some(node) = find(reader, &snapshot.root, b"Info.plist")?.filter(|node| node.size() <= LARGEST_INFO) else {
         return Ok(None);
     };
@@ -233,7 +233,7 @@ fn info_plist(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<Option<Vec<u8
 }
 
 /// The key of the list of files, which its node keeps.
-fn manifest_key(reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<Option<FileKey>> {
+fn manifest_key(reader: &Reader, snapshot: &Snapshot) -> Result<Option<FileKey>> {
     Ok(match find(reader, &snapshot.root, MANIFESTS[0])? {
         Some(Node { layer: Some(Layer::Peeled { key, .. } | Layer::Locked { key }), .. }) => Some(FileKey::from_bytes(key)),
         _ => None,
